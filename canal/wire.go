@@ -1,0 +1,181 @@
+package canal
+
+import (
+	"encoding/binary"
+	"encoding/json"
+
+	"strata/catalog"
+	"strata/fault"
+)
+
+// RecordKind says what a Kafka record of a dataset's topic is.
+type RecordKind byte
+
+// The kinds, as they stand in header "k".
+const (
+	KindChange   RecordKind = 'c' // a row image of a committed transaction
+	KindBackfill RecordKind = 'b' // a row image read from the table
+	KindMark     RecordKind = 'm' // a heartbeat: everything committed before it stands before it in this partition
+	KindOpen     RecordKind = 'o' // a leader takes this partition
+	KindResume   RecordKind = 'r' // the leader knows the tail and goes on from there
+)
+
+// Header is what every record carries in Kafka's headers, short binary, big endian.
+type Header struct {
+	Term uint32     // "t", 4 bytes
+	Seq  uint64     // "s", 8 bytes; rises with every record of a term, never used twice
+	Kind RecordKind // "k", 1 byte
+	// Number "p", 8 bytes: consecutive within the partition over change, backfill and mark records; an open has 0, a resume
+	// the number of the last record before it that counts.
+	Number uint64
+	// Hash "h", 16 bytes: hash of the row image after the change (before, for a delete). Row images only.
+	Hash catalog.Hash
+	// GTID "g": the transaction, Ordinal: the row image's place among all row images of its group. Text "gtid#ordinal".
+	GTID    string
+	Ordinal uint32
+	// Shard "d": the physical table. Row images only.
+	Shard string
+}
+
+// Counts reports whether records of this kind carry a consecutive Number.
+func (k RecordKind) Counts() bool { return k == KindChange || k == KindBackfill || k == KindMark }
+
+// Pair is one Kafka header.
+type Pair struct{ Key, Value []byte }
+
+// Mark is the JSON value of a mark.
+type Mark struct {
+	GTID      string          `json:"gtid"`      // the source's position just after the heartbeat's transaction
+	Heartbeat uint64          `json:"heartbeat"` // its sequence number
+	At        catalog.Instant `json:"at"`        // its commit time by the writer's clock, µs since 1970 UTC
+}
+
+// Resume is the JSON value of a resume.
+type Resume struct {
+	GTID       string `json:"gtid"`        // the GTID set from which this leader sends
+	LastNumber uint64 `json:"last_number"` // number of the last record of this partition that counts
+}
+
+// Open is the JSON value of an open.
+type Open struct {
+	Term   uint32 `json:"term"`
+	Leader string `json:"leader"` // host and pid, for people
+}
+
+// Pairs returns the header as Kafka headers.
+func (h *Header) Pairs() []Pair {
+	out := make([]Pair, 0, 7)
+	out = append(out,
+		Pair{[]byte("t"), binary.BigEndian.AppendUint32(nil, h.Term)},
+		Pair{[]byte("s"), binary.BigEndian.AppendUint64(nil, h.Seq)},
+		Pair{[]byte("p"), binary.BigEndian.AppendUint64(nil, h.Number)},
+		Pair{[]byte("k"), []byte{byte(h.Kind)}})
+	if h.GTID != "" {
+		g := append(make([]byte, 0, len(h.GTID)+11), h.GTID...)
+		g = append(g, '#')
+		g = binary.BigEndian.AppendUint32(g, h.Ordinal)
+		out = append(out, Pair{[]byte("g"), g})
+	}
+	if h.Kind == KindChange || h.Kind == KindBackfill {
+		out = append(out, Pair{[]byte("h"), h.Hash[:]}, Pair{[]byte("d"), []byte(h.Shard)})
+	}
+	return out
+}
+
+// ParseHeader reads Kafka headers; each yields key and value of the i-th of n. Unknown keys are ignored, a missing or
+// malformed one of ours is fault.Invalid: the topic belongs to somebody else.
+func ParseHeader(n int, each func(i int) (key, value []byte)) (Header, error) {
+	var h Header
+	seen := 0
+	for i := range n {
+		k, v := each(i)
+		if len(k) != 1 {
+			continue
+		}
+		ok := true
+		switch k[0] {
+		case 't':
+			if ok = len(v) == 4; ok {
+				h.Term, seen = binary.BigEndian.Uint32(v), seen+1
+			}
+		case 's':
+			if ok = len(v) == 8; ok {
+				h.Seq, seen = binary.BigEndian.Uint64(v), seen+1
+			}
+		case 'p':
+			if ok = len(v) == 8; ok {
+				h.Number, seen = binary.BigEndian.Uint64(v), seen+1
+			}
+		case 'k':
+			if ok = len(v) == 1; ok {
+				h.Kind, seen = RecordKind(v[0]), seen+1
+			}
+		case 'h':
+			if ok = len(v) == len(h.Hash); ok {
+				copy(h.Hash[:], v)
+			}
+		case 'd':
+			h.Shard = string(v)
+		case 'g':
+			if ok = len(v) > 5 && v[len(v)-5] == '#'; ok {
+				h.GTID, h.Ordinal = string(v[:len(v)-5]), binary.BigEndian.Uint32(v[len(v)-4:])
+			}
+		}
+		if !ok {
+			return h, fault.New(fault.Invalid, "parse record header", "header %q has %d bytes", k, len(v))
+		}
+	}
+	if seen != 4 {
+		return h, fault.New(fault.Invalid, "parse record header", "a record without strata's headers").
+			WithHint("the topic has records that strata did not write; use a topic of its own")
+	}
+	return h, nil
+}
+
+// Envelope is Debezium's change envelope without its schema, as far as strata reads it again. Before and After are the
+// row's flat JSON objects or null.
+type Envelope struct {
+	Before      json.RawMessage `json:"before"`
+	After       json.RawMessage `json:"after"`
+	Op          string          `json:"op"` // c, u, d, r
+	Source      EnvelopeSource  `json:"source"`
+	Transaction *EnvelopeTxn    `json:"transaction"`
+	TsMs        int64           `json:"ts_ms"`
+}
+
+// EnvelopeSource is where a change comes from, by Debezium's names.
+type EnvelopeSource struct {
+	Version   string `json:"version"`
+	Connector string `json:"connector"`
+	Name      string `json:"name"`
+	TsMs      int64  `json:"ts_ms"`
+	DB        string `json:"db"`
+	Table     string `json:"table"`
+	ServerID  uint32 `json:"server_id"`
+	GTID      string `json:"gtid"`
+	Row       uint32 `json:"row"`
+	Snapshot  string `json:"snapshot"`
+}
+
+// EnvelopeTxn names the transaction.
+type EnvelopeTxn struct {
+	ID         string `json:"id"`
+	TotalOrder uint32 `json:"total_order"`
+}
+
+// RecordKey is the Kafka key of a row: the flat JSON object of its key columns, Debezium's form.
+func RecordKey(d *catalog.Dataset, r *catalog.Row, at []int) []byte {
+	key := catalog.Dataset{Columns: make([]catalog.Column, len(at))}
+	var kr catalog.Row
+	for i, c := range at {
+		key.Columns[i] = d.Columns[c]
+		kr.Append(r.Cell(c))
+	}
+	return catalog.AppendJSON(nil, &key, &kr)
+}
+
+// Topic is the Kafka topic of a dataset.
+func Topic(dataset string) string { return "strata." + dataset }
+
+// DeadTopic is the dead-letter topic of a dataset.
+func DeadTopic(dataset string) string { return "strata." + dataset + ".dlq" }

@@ -1,0 +1,50 @@
+// Package catalog is the vocabulary of data in strata: datasets, columns, cells, rows, keys, shards, ownership, views.
+//
+// # Cells and rows
+//
+// A cell is its canonical text, the same bytes whether it was read by SELECT (package db) or from the binlog (package
+// canal/binlog); nil is NULL and an empty, non-nil slice is the empty string. The text by column type:
+//
+//	integers                digits, '-' first where negative
+//	DECIMAL(p,s)            as declared: s digits after the point, "-" first, "0.50" with its leading zero
+//	FLOAT, DOUBLE           shortest text that reads back to the same value (strconv 'g', -1)
+//	DATE                    2006-01-02 (zero dates as the server prints them)
+//	DATETIME(n)             2006-01-02 15:04:05[.n digits], the wall clock that was stored
+//	TIMESTAMP(n)            the same, in UTC
+//	TIME(n)                 [-]HH:MM:SS[.n digits], HHH where above 99 hours
+//	YEAR                    4 digits
+//	CHAR, VARCHAR, TEXT     UTF-8
+//	ENUM, SET, JSON         UTF-8 as the server prints it
+//	UUID, INET4, INET6      as the server prints it
+//	BINARY, VARBINARY, BLOB lower-case hex; BINARY(n) padded with 00 to n
+//	BIT(n)                  lower-case hex of ceil(n/8) bytes, big endian
+//	spatial                 lower-case hex of the server's internal form (SRID, WKB)
+//
+// A Row is one arena with offsets: no allocation per cell, no `any`. Cells are compared by column type (Compare), never
+// by text; NULL sorts first; character types compare as bytes.
+//
+// # Datasets and shards
+//
+// A Dataset is a logical table. Its physical tables are Shards: one per interval of a Scheme (a list of (from, interval):
+// the interval may shrink in mid-life), or exactly one where it has no time column. Physical names:
+//
+//	day, week      <table>_20260131 (a week is named by its Monday)
+//	month          <table>_202601
+//	year           <table>_2026
+//	late           <table>_late_<n>: always live, always read, range = all time
+//	unsharded      <table>
+//
+// Time is an Instant: microseconds since 1970 UTC; DATE and DATETIME cells are read as UTC wall clock.
+//
+// # Ownership
+//
+// Each store says in its own table strata_part which shards it owns (Part). Live owns every shard whose table it has
+// and which it has not released (no row means owned at epoch 0); an archive owns only what its rows say is owned. A
+// View is the merge of what all stores said: per shard the owner with the highest epoch. Two owners of equal epoch are
+// an error; a shard that live has released and nobody owns is an error. A late shard and an unsharded dataset's table
+// are always live's.
+//
+// # What it does not do
+//
+// It opens no connection and knows no server; db reads and writes strata_part.
+package catalog

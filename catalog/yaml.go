@@ -1,0 +1,248 @@
+package catalog
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"strata/fault"
+)
+
+// defaultPartitions is the number of Kafka partitions of a dataset that declares none.
+const defaultPartitions = 4
+
+// maxPartitions bounds what a dataset may ask for: each costs a goroutine and a watermark.
+const maxPartitions = 256
+
+// Spec is a dataset as its owner declares it in YAML; what the server knows better (columns, the key) is read from it by
+// db.Resolve. A Spec is good when CheckSpecs says so.
+type Spec struct {
+	// Name of the dataset: a to z, digits, underscore, a letter first, at most 40 characters.
+	Name string `yaml:"name"`
+	// Table is the physical base name in the live schema. Defaults to Name.
+	Table string `yaml:"table,omitempty"`
+	// Key may repeat the primary key's columns, in its order; it is refused where it is not the primary key. Empty: the
+	// primary key.
+	Key []string `yaml:"key,omitempty,flow"`
+	// Time is the time column of a sharded dataset; empty for an unsharded one.
+	Time string `yaml:"time,omitempty"`
+	// Shards is day, week, month or year, or a list of {from: 2024-01-01, interval: month}; empty: unsharded.
+	Shards Scheme `yaml:"shards,omitempty"`
+	// Account is the account column; empty for none.
+	Account string `yaml:"account,omitempty"`
+	// Money names the columns of minor units and their units.
+	Money []Money `yaml:"money,omitempty"`
+	// TerminalWhen is an SQL condition; rows for which it is not true are not moved. Empty: every row may be moved.
+	TerminalWhen string `yaml:"terminal_when,omitempty"`
+	// Partitions of the Kafka topic, fixed for its life. 0: 4.
+	Partitions int32 `yaml:"partitions,omitempty"`
+}
+
+// stepText is one step of a scheme as it is written.
+type stepText struct {
+	From     string `yaml:"from"`
+	Interval string `yaml:"interval"`
+}
+
+// UnmarshalYAML reads a scheme: the name of an interval, or a list of steps.
+func (s *Scheme) UnmarshalYAML(unmarshal func(any) error) error {
+	var name string
+	if err := unmarshal(&name); err == nil {
+		v, err := ParseInterval(name)
+		if err != nil {
+			return err
+		}
+		*s = Scheme{{From: MinInstant, Interval: v}}
+		return nil
+	}
+	var steps []stepText
+	if err := unmarshal(&steps); err != nil {
+		return err
+	}
+	out := make(Scheme, len(steps))
+	for i, st := range steps {
+		v, err := ParseInterval(st.Interval)
+		if err != nil {
+			return err
+		}
+		out[i] = Step{From: MinInstant, Interval: v}
+		if st.From == "" && i == 0 {
+			continue
+		}
+		t, err := time.Parse(time.DateOnly, st.From)
+		if err != nil {
+			return fault.New(fault.Invalid, "parse shard step", "from %q is not a date such as 2024-01-01", st.From)
+		}
+		out[i].From = At(t)
+	}
+	*s = out
+	return nil
+}
+
+// MarshalYAML writes what UnmarshalYAML reads.
+func (s Scheme) MarshalYAML() (any, error) {
+	if len(s) == 1 && s[0].From == MinInstant {
+		return s[0].Interval.String(), nil
+	}
+	steps := make([]stepText, len(s))
+	for i, st := range s {
+		steps[i] = stepText{From: st.From.String(), Interval: st.Interval.String()}
+		if st.From == MinInstant {
+			steps[i].From = ""
+		}
+	}
+	return steps, nil
+}
+
+// WithDefaults returns the spec with its empty fields filled in.
+func (s Spec) WithDefaults() Spec {
+	if s.Table == "" {
+		s.Table = s.Name
+	}
+	if s.Partitions == 0 {
+		s.Partitions = defaultPartitions
+	}
+	return s
+}
+
+// Sharded reports whether the declared dataset has time shards.
+func (s Spec) Sharded() bool { return len(s.Shards) > 0 }
+
+// skeleton is the dataset as far as the spec alone knows it: enough to recognise its tables.
+func (s Spec) skeleton() *Dataset {
+	s = s.WithDefaults()
+	return &Dataset{Name: s.Name, Table: s.Table, Time: s.Time, Scheme: s.Shards}
+}
+
+// ParseSpecs reads a YAML document whose only top-level key is `datasets`, a list. Unknown keys are refused. file is the
+// name for messages, which read "file:line: what". The specs come back checked and with defaults. Errors: fault.Invalid,
+// all problems joined as far as they can be told apart.
+func ParseSpecs(src []byte, file string) ([]Spec, error) {
+	var doc struct {
+		Datasets []Spec `yaml:"datasets"`
+	}
+	if err := yaml.NewDecoder(bytes.NewReader(src), yaml.Strict()).Decode(&doc); err != nil {
+		return nil, fault.Wrap(fault.Invalid, "parse datasets", YAMLError(file, err))
+	}
+	for i := range doc.Datasets {
+		doc.Datasets[i] = doc.Datasets[i].WithDefaults()
+	}
+	if err := CheckSpecs(doc.Datasets); err != nil {
+		return nil, fault.Wrap(fault.Invalid, "check datasets "+file, err)
+	}
+	return doc.Datasets, nil
+}
+
+// YAMLError turns an error of the YAML decoder into one line "file:line: what", where the decoder knows the line.
+func YAMLError(file string, err error) error {
+	var at yaml.Error
+	if !errors.As(err, &at) || at.GetToken() == nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return fmt.Errorf("%s:%d: %s", file, at.GetToken().Position.Line, at.GetMessage())
+}
+
+// CheckSpecs reports everything that is wrong with the specs themselves and between them, joined, or nil: bad names,
+// duplicates, schemes that cut a shard, two datasets that claim one table. Errors: fault.Invalid.
+func CheckSpecs(specs []Spec) error {
+	var errs []error
+	names := map[string]bool{}
+	for _, s := range specs {
+		errs = append(errs, s.check()...)
+		if names[s.Name] {
+			errs = append(errs, fault.New(fault.Invalid, "check dataset "+s.Name, "the name is used twice"))
+		}
+		names[s.Name] = true
+	}
+	for i := range specs {
+		for j := range i {
+			if t := claimed(specs[j], specs[i]); t != "" && specs[i].Name != specs[j].Name {
+				errs = append(errs, fault.New(fault.Invalid, "check dataset "+specs[i].Name, "datasets %s and %s both claim table %s",
+					specs[j].Name, specs[i].Name, t))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// claimed returns a table that both specs would take for theirs, or "".
+func claimed(a, b Spec) string {
+	da, db := a.skeleton(), b.skeleton()
+	switch {
+	case da.Table == db.Table:
+		return da.Table
+	case da.Sharded() && !db.Sharded():
+		if _, ok := da.ShardOf(db.Table); ok {
+			return db.Table
+		}
+	case !da.Sharded() && db.Sharded():
+		if _, ok := db.ShardOf(da.Table); ok {
+			return da.Table
+		}
+	case da.Sharded() && db.Sharded():
+		// x_late and x: the shards of x_late are x_late_2026…, which x takes for late shards.
+		if late, ok := strings.CutPrefix(db.Table, da.Table); ok && late == "_late" {
+			return db.Table + "_…"
+		}
+		if late, ok := strings.CutPrefix(da.Table, db.Table); ok && late == "_late" {
+			return da.Table + "_…"
+		}
+	}
+	return ""
+}
+
+func (s Spec) check() []error {
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fault.New(fault.Invalid, "check dataset "+s.Name, format, args...))
+	}
+	if !isName(s.Name) {
+		bad("name %q is not a letter and then at most 39 letters, digits and underscores, all lower case", s.Name)
+	}
+	if t := s.WithDefaults().Table; !isTable(t) {
+		bad("table %q is not letters, digits and underscores, at most 48", t)
+	} else if strings.HasPrefix(t, "strata_") {
+		bad("table %q: names that start with strata_ are strata's own", t)
+	}
+	if s.Sharded() && s.Time == "" {
+		bad("shards without a time column")
+	}
+	if s.Time != "" && !s.Sharded() {
+		bad("a time column without shards")
+	}
+	if err := s.Shards.Validate(); err != nil {
+		errs = append(errs, fault.Wrap(fault.Invalid, "check dataset "+s.Name, err))
+	}
+	if s.Partitions < 0 || s.Partitions > maxPartitions {
+		bad("%d partitions; 1 to %d are possible", s.Partitions, maxPartitions)
+	}
+	money := map[string]bool{}
+	for _, m := range s.Money {
+		switch {
+		case m.Column == "":
+			bad("a money entry without a column")
+		case money[m.Column]:
+			bad("money column %s is declared twice", m.Column)
+		case (m.UnitColumn == "") == (m.Unit == ""):
+			bad("money column %s needs either unit_column or unit", m.Column)
+		}
+		money[m.Column] = true
+	}
+	return errs
+}
+
+func isName(s string) bool {
+	ok, _ := regexp.MatchString(`^[a-z][a-z0-9_]{0,39}$`, s)
+	return ok
+}
+
+// isTable keeps physical names within MySQL's 64 characters with the longest suffix and an attempt's mark on them.
+func isTable(s string) bool {
+	ok, _ := regexp.MatchString(`^[A-Za-z0-9_]{1,48}$`, s)
+	return ok
+}

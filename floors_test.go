@@ -1,0 +1,132 @@
+package strata_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// floors is the table of the rooms: a package may import rooms of lower floors, its own root, and nothing else of strata.
+func floors() map[string]int {
+	return map[string]int{
+		"fault": 0, "money": 0, "catalog": 0,
+		"db": 1, "index": 1, "jobs": 1,
+		"core": 2, "canal": 2, "archive": 2, "router": 2,
+		"sync": 3, "statement": 3,
+		"graphql": 4,
+		"node":    5,
+		"cmd":     6, "bench": 6,
+	}
+}
+
+// order of the rooms of floor 0, which may import those before them.
+func ground() []string { return []string{"fault", "money", "catalog"} }
+
+// forbidden says why from must not import to ("" if it may). Paths are without the module's name.
+func forbidden(from, to string) string {
+	table := floors()
+	fromRoom, fromSub, _ := strings.Cut(from, "/")
+	toRoom, toSub, _ := strings.Cut(to, "/")
+	if isKit(to) && !isKit(from) {
+		return "test kits are for tests"
+	}
+	if fromRoom == "local" || toRoom == "local" {
+		if toRoom == "local" && (fromRoom == "cmd" || fromRoom == "bench" || fromRoom == "local" || isKit(from)) ||
+			fromRoom == "local" && toRoom == "fault" {
+			return ""
+		}
+		return "local starts servers for cmd, bench and tests; it knows only fault"
+	}
+	ff, ok1 := table[fromRoom]
+	tf, ok2 := table[toRoom]
+	switch {
+	case !ok1 || !ok2:
+		return fmt.Sprintf("no floor for room %s or %s: add it to the table", fromRoom, toRoom)
+	case fromRoom == toRoom:
+		if fromSub != "" && toSub != "" && !isKit(from) {
+			return "an adapter never imports another adapter"
+		}
+		if fromSub == "" && toSub != "" && ff < 6 {
+			return "a root never imports its adapters"
+		}
+		return ""
+	case ff == 0 && tf == 0:
+		for _, room := range ground() {
+			if room == fromRoom {
+				return "downstream imports upstream, never back"
+			}
+			if room == toRoom {
+				return ""
+			}
+		}
+	case tf >= ff:
+		return "downstream imports upstream, never back"
+	case toSub != "" && ff < 5 && !isKit(from):
+		return "adapters meet only in node"
+	}
+	return ""
+}
+
+// isKit reports whether the package is a test kit, such as index/indextest.
+func isKit(path string) bool {
+	last := path[strings.LastIndex(path, "/")+1:]
+	return strings.HasSuffix(last, "test") && strings.Contains(path, "/")
+}
+
+func TestFloors_no_package_imports_upwards(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(out))
+	packages := 0
+	for dec.More() {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		packages++
+		from := strings.TrimPrefix(p.ImportPath, "strata/")
+		for _, imp := range p.Imports {
+			to, ours := strings.CutPrefix(imp, "strata/")
+			if !ours {
+				continue
+			}
+			if why := forbidden(from, to); why != "" {
+				t.Errorf("%s imports %s: %s", from, to, why)
+			}
+		}
+	}
+	if packages < 10 {
+		t.Fatalf("only %d packages were looked at", packages)
+	}
+}
+
+func TestFloors_refuse(t *testing.T) {
+	for _, c := range [][2]string{
+		{"catalog", "db"}, {"db", "index"}, {"canal", "sync"}, {"router", "archive"}, {"router/mysql", "router/index"},
+		{"router", "router/mysql"}, {"sync", "index/sqlite"}, {"graphql", "node"}, {"core", "local"}, {"fault", "catalog"},
+		{"node", "index/indextest"}, {"somewhere", "fault"},
+	} {
+		if forbidden(c[0], c[1]) == "" {
+			t.Errorf("%s may import %s", c[0], c[1])
+		}
+	}
+}
+
+func TestFloors_allow(t *testing.T) {
+	for _, c := range [][2]string{
+		{"catalog", "fault"}, {"catalog", "money"}, {"sync", "canal"}, {"sync/kafka", "sync"}, {"router/mysql", "db"}, {"node", "router/mysql"},
+		{"cmd/strata", "local"}, {"index/indextest", "index"}, {"local", "fault"},
+	} {
+		if why := forbidden(c[0], c[1]); why != "" {
+			t.Errorf("%s may not import %s: %s", c[0], c[1], why)
+		}
+	}
+}

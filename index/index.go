@@ -1,0 +1,148 @@
+package index
+
+import (
+	"context"
+
+	"strata/catalog"
+)
+
+// TermBits and SeqBits are the parts of a Version.
+const (
+	TermBits = 20
+	SeqBits  = 43
+)
+
+// Version orders the images of one document: term << SeqBits | seq. It fits a signed 64-bit integer.
+type Version uint64
+
+// MakeVersion joins a capture term (1 … 2^20-1) and a sequence number (0 … 2^43-1).
+func MakeVersion(term uint32, seq uint64) Version { return Version(uint64(term)<<SeqBits | seq) }
+
+// Term is the capture term that minted the version.
+func (v Version) Term() uint32 { return uint32(v >> SeqBits) }
+
+// Seq is the sequence number within the term.
+func (v Version) Seq() uint64 { return uint64(v) & (1<<SeqBits - 1) }
+
+// Document is the image of one row. After is the row's flat JSON object (catalog.AppendJSON's form); for a tombstone it is
+// the last known image, or nil where none is known.
+type Document struct {
+	Shard   string
+	Key     catalog.Key
+	Version Version
+	Hash    catalog.Hash
+	Deleted bool
+	After   []byte
+}
+
+// ID is the document's id in the index.
+func (d *Document) ID() string { return catalog.DocumentID(d.Shard, d.Key) }
+
+// Status is what became of one document of a batch.
+type Status uint8
+
+// The outcomes. Applied: written. Newer: an equal or newer version is there (success). Refused: the index will never take
+// this document (Reason says why); the others of the batch are not affected.
+const (
+	Applied Status = iota
+	Newer
+	Refused
+)
+
+// Outcome is the answer for one document.
+type Outcome struct {
+	Status        Status
+	StoredVersion Version // with Newer: the version that is there
+	Reason        string  // with Refused
+}
+
+// Watermark says how far one Kafka partition of one dataset is applied and searchable.
+type Watermark struct {
+	Dataset   string
+	Partition int32
+	Term      uint32          // highest open term seen
+	Number    uint64          // last partition number applied; the next expected is one more
+	Offset    int64           // Kafka offset of the next record to read
+	GTID      string          // the source position at the last mark
+	Heartbeat uint64          // heartbeat sequence of the last mark: everything committed before that heartbeat is searchable
+	At        catalog.Instant // commit time of that heartbeat by the source's clock
+	Frozen    string          // not empty: a gap was found; what is missing
+	Version   Version         // orders watermarks: an older one never replaces a newer one
+}
+
+// Writer is the applying side. One goroutine per dataset and partition uses it; calls for different partitions run in
+// parallel.
+type Writer interface {
+	// Ensure makes what the dataset needs, or checks what is there: a stored mapping that contradicts the dataset is
+	// fault.Unsafe. Idempotent.
+	Ensure(ctx context.Context, d *catalog.Dataset) error
+	// Apply writes documents of one dataset, one Outcome per document in order. The same id may occur several times: the
+	// highest version wins. An error means that nothing is known about any item and that the batch must be applied again.
+	// Durable when it returns. docs and their memory belong to the caller again after the return.
+	Apply(ctx context.Context, dataset string, docs []Document) ([]Outcome, error)
+	// Refresh makes everything applied before the call visible to Search and Scan.
+	Refresh(ctx context.Context, dataset string) error
+	// PutWatermark stores w if its Version is higher than the stored one's; otherwise it does nothing and returns nil.
+	PutWatermark(ctx context.Context, w Watermark) error
+}
+
+// Order is one sort column.
+type Order struct {
+	Column string
+	Desc   bool
+}
+
+// Search is one page wanted from the index. Tombstones are never in it.
+type Search struct {
+	Dataset string
+	Shards  []string // physical names; only their documents; empty: none
+	Filter  catalog.Filter
+	Columns []string  // nil: all, in the dataset's order
+	Order   []Order   // total: ends with the key columns. NULL sorts first ascending, last descending
+	After   []*string // canonical texts of the Order columns of the last row seen; nil: from the start; a nil cell is NULL
+	Limit   int       // rows wanted, 1 … 10,000
+}
+
+// Page is what a search found: whole or an error, never partly (law L7).
+type Page struct {
+	Rows []catalog.Row // cells in the order of Search.Columns
+	More bool          // there is at least one more row after the last
+}
+
+// Stored is a document as the index has it, tombstones too.
+type Stored struct {
+	Shard   string
+	Key     catalog.Key
+	Version Version
+	Hash    catalog.Hash
+	Deleted bool
+	Row     catalog.Row // all columns of the dataset, decoded from what is stored; empty for a tombstone without an image
+}
+
+// Reader is the asking side, for any number of goroutines.
+type Reader interface {
+	// Watermarks returns one watermark per partition that ever had one, by partition.
+	Watermarks(ctx context.Context, dataset string) ([]Watermark, error)
+	// Search returns one page, or an error (fault.NotFound for an unknown dataset, fault.Invalid for a bad filter,
+	// fault.Unavailable for a partial answer).
+	Search(ctx context.Context, s Search) (Page, error)
+	// Count returns how many documents, without tombstones, Search with these Shards and Filter would return in all.
+	Count(ctx context.Context, s Search) (int64, error)
+	// Get returns what is stored under the ids, tombstones too; ids that are not there are missing from the answer, whose
+	// order is not defined. It may see what Search does not see yet.
+	Get(ctx context.Context, dataset string, ids []string) ([]Stored, error)
+	// Scan calls f for every document of one shard, tombstones too, in ascending byte order of Key, from the first key
+	// greater than after; it stops at the first error of f and returns it. It sees what Search sees.
+	Scan(ctx context.Context, dataset, shard string, after catalog.Key, f func(*Stored) error) error
+	// Shards returns the physical names that have at least one document, sorted.
+	Shards(ctx context.Context, dataset string) ([]string, error)
+	// HighestTerm is the highest term of any watermark or document of any dataset; 0 if there is none.
+	HighestTerm(ctx context.Context) (uint32, error)
+}
+
+// Index is both sides, with its end.
+type Index interface {
+	Writer
+	Reader
+	Close() error
+}

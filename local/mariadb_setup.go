@@ -1,0 +1,277 @@
+package local
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"strata/fault"
+)
+
+const (
+	bootstrapLimit = time.Minute
+	followLimit    = 30 * time.Second
+	logTailBytes   = 2000
+	logMaxBytes    = 8 << 20 // a longer log starts afresh with the next start
+)
+
+// errExited is the cause when a server ends while it is waited for.
+var errExited = errors.New("the process ended")
+
+// findMariadbd looks in PATH and in the sbin folders, which are not in a normal user's PATH.
+func findMariadbd() (string, error) {
+	for _, name := range []string{"mariadbd", "/usr/sbin/mariadbd", "/usr/local/sbin/mariadbd", "/usr/libexec/mariadbd"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return filepath.Abs(path)
+		}
+	}
+	return "", fault.New(fault.Unavailable, "find mariadbd", "not in PATH and not in /usr/sbin").
+		WithHint("apt-get install --no-install-recommends mariadb-server-core, or set STRATA_LIVE_DSN, STRATA_ARCHIVE_DSN " +
+			"(and STRATA_OFFLINE_DSN, STRATA_CONTROL_DSN) to servers that run")
+}
+
+// bootstrap makes dir/data with the system tables unless it is there. It is built beside it and put in place by a
+// rename, so a crash leaves nothing half made.
+func (m *Maria) bootstrap(ctx context.Context) error {
+	data, part := filepath.Join(m.dir, "data"), filepath.Join(m.dir, "data.new")
+	if _, err := os.Stat(data); !errors.Is(err, fs.ErrNotExist) {
+		return fault.Wrap(fault.Unavailable, "look at data", err)
+	}
+	err := os.RemoveAll(part)
+	for _, dir := range []string{part, filepath.Join(m.dir, "tmp")} {
+		err = errors.Join(err, os.MkdirAll(dir, 0o700))
+	}
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, "make data folder", err)
+	}
+	script, err := systemTables(m.binary)
+	if err != nil {
+		return err
+	}
+	logFile := filepath.Join(m.dir, "bootstrap.log")
+	argv := append([]string{m.binary, "--no-defaults", "--bootstrap", "--datadir=" + part, "--log-warnings=0",
+		"--enforce-storage-engine=", "--max-allowed-packet=8M", "--net-buffer-length=16K", "--skip-log-bin"}, m.common()...)
+	p, err := spawn(command{kind: "mariadb bootstrap " + m.Name, argv: argv, stdin: script, log: logFile, pidFile: m.pidFile()})
+	if err != nil {
+		return err
+	}
+	timer := time.NewTimer(bootstrapLimit)
+	defer timer.Stop()
+	select {
+	case <-p.exited:
+		if p.err != nil {
+			return explainStart(fmt.Errorf("bootstrap: %w", p.err), m.Name, logFile, 0)
+		}
+	case <-ctx.Done():
+		return errors.Join(fault.New(fault.KindOf(ctx.Err()), "bootstrap mariadb", "%s: %w", m.Name, ctx.Err()), p.kill())
+	case <-timer.C:
+		return errors.Join(fault.New(fault.Timeout, "bootstrap mariadb", "%s: not done in %s", m.Name, bootstrapLimit), p.kill())
+	}
+	return fault.Wrap(fault.Unavailable, "place data", os.Rename(part, data))
+}
+
+// systemTables is the script that makes the system tables, from the files of the installed package. root keeps only
+// its login on the socket.
+func systemTables(binary string) (io.Reader, error) {
+	prefix := filepath.Dir(filepath.Dir(binary))
+	for _, dir := range []string{prefix + "/share/mysql", prefix + "/share/mariadb", "/usr/share/mysql", "/usr/share/mariadb"} {
+		for _, family := range []string{"mysql", "mariadb"} { // renamed in MariaDB 11
+			script := bytes.NewBufferString("create database if not exists mysql;\nuse mysql;\nSET @auth_root_socket=NULL;\n")
+			found := true
+			for _, part := range []string{"system_tables", "performance_tables", "system_tables_data"} {
+				text, err := os.ReadFile(filepath.Join(dir, family+"_"+part+".sql"))
+				found = found && err == nil
+				script.Write(text)
+				script.WriteByte('\n')
+			}
+			if found {
+				script.WriteString("DELETE FROM mysql.global_priv WHERE Host<>'localhost' OR User='';\n")
+				return script, nil
+			}
+		}
+	}
+	return nil, fault.New(fault.Unavailable, "find system tables", "no mysql_system_tables.sql for %s in its share folder", binary).
+		WithHint("apt-get install --reinstall --no-install-recommends mariadb-server-core")
+}
+
+// common are the flags that bootstrap and server share: the redo log's size must be the same in both.
+func (m *Maria) common() []string {
+	flags := []string{"--tmpdir=" + filepath.Join(m.dir, "tmp"), "--innodb-log-file-size=32M",
+		"--aria-pagecache-buffer-size=2M", "--key-buffer-size=1M"}
+	if os.Getuid() == 0 {
+		flags = append(flags, "--user=root")
+	}
+	return flags
+}
+
+// argv is the server's command line.
+func (m *Maria) argv() []string {
+	pool := m.cfg.BufferPoolMiB
+	if pool == 0 {
+		pool = defaultPoolMiB
+	}
+	flags := append([]string{m.binary, "--no-defaults", "--datadir=" + filepath.Join(m.dir, "data")}, m.common()...)
+	flags = append(flags,
+		"--socket="+m.Socket, "--pid-file="+filepath.Join(m.dir, "mariadbd.pid"), "--bind-address="+m.Host,
+		fmt.Sprintf("--port=%d", m.Port), "--skip-name-resolve", "--max-connections=300",
+		fmt.Sprintf("--server-id=%d", max(m.cfg.ServerID, 1)), fmt.Sprintf("--gtid-domain-id=%d", m.cfg.Domain),
+		"--log-bin=binlog", "--relay-log=relay", "--log-slave-updates=1", "--skip-slave-start", "--gtid-strict-mode=1",
+		"--binlog-format=ROW", "--binlog-row-image=FULL", "--binlog-row-metadata=FULL",
+		"--sync-binlog=1", "--innodb-flush-log-at-trx-commit=1", "--sync-master-info=1", "--sync-relay-log=0",
+		"--character-set-server=utf8mb4", "--log-bin-trust-function-creators=1", "--performance-schema=0",
+		fmt.Sprintf("--innodb-buffer-pool-size=%dM", pool), "--innodb-log-buffer-size=8M", "--table-definition-cache=600",
+	)
+	if m.cfg.ReadOnly {
+		flags = append(flags, "--read-only=1")
+	}
+	return append(flags, m.cfg.Options...)
+}
+
+// setUp makes the login and the schemas, where they are missing. What a replica makes stays out of its binlog: in
+// strict mode a GTID of its own would stop replication.
+func (m *Maria) setUp(ctx context.Context, conn *sql.Conn) error {
+	login := fmt.Sprintf("'%s'@'%s'", m.User, m.Host)
+	var known int
+	err := conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM mysql.global_priv WHERE User=? AND Host=?", m.User, m.Host).Scan(&known)
+	if err != nil {
+		return fmt.Errorf("read logins: %w", err)
+	}
+	steps := []string{"SET sql_log_bin=0"}
+	if known == 0 {
+		steps = append(steps, "CREATE USER "+login, "GRANT ALL PRIVILEGES ON *.* TO "+login+" WITH GRANT OPTION")
+		if m.cfg.ReadOnly {
+			steps = append(steps, "REVOKE READ_ONLY ADMIN ON *.* FROM "+login)
+		}
+	}
+	steps = append(steps, "ALTER USER "+login+" IDENTIFIED BY '"+m.Password+"'") // the secret file may be a new one
+	if m.cfg.ReplicaOf == nil {
+		steps = append(steps, "SET sql_log_bin=1")
+	}
+	for _, schema := range m.cfg.Schemas {
+		var there int
+		q := "SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name=?"
+		if err := conn.QueryRowContext(ctx, q, schema).Scan(&there); err != nil {
+			return fmt.Errorf("read schemas: %w", err)
+		}
+		if there == 0 { // an IF NOT EXISTS that does nothing would still write to the binlog
+			steps = append(steps, "CREATE DATABASE IF NOT EXISTS `"+strings.ReplaceAll(schema, "`", "``")+"`")
+		}
+	}
+	for i, q := range steps {
+		if _, err := conn.ExecContext(ctx, q); err != nil {
+			return fmt.Errorf("set up server, step %d of %d: %w", i+1, len(steps), err) // not q: it may hold the password
+		}
+	}
+	return nil
+}
+
+// follow points the server at its primary, whose port may be a new one, and waits for both replication threads. Where
+// it goes on is in gtid_slave_pos, which commits with the rows; empty at first: the beginning of the primary's binlog.
+func (m *Maria) follow(ctx context.Context, conn *sql.Conn, p *process) error {
+	primary, via := m.cfg.ReplicaOf, m.cfg.ReplicaVia
+	if via == "" {
+		via = primary.Addr()
+	}
+	host, port, err := net.SplitHostPort(via)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, "read address of primary", err)
+	}
+	change := fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=%s, MASTER_USER='%s', MASTER_PASSWORD='%s', "+
+		"MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1", host, port, primary.User, primary.Password)
+	for i, q := range []string{"STOP SLAVE", change, "START SLAVE"} {
+		if _, err := conn.ExecContext(ctx, q); err != nil {
+			return fmt.Errorf("set up replication, step %d: %w", i+1, err)
+		}
+	}
+	if primary.PID() == 0 {
+		m.home.log.Info("primary is down, replication waits for it", "server", m.Name, "primary", primary.Name)
+		return nil
+	}
+	last := ""
+	err = poll(ctx, followLimit, func(ctx context.Context) (bool, error) {
+		if !p.running() {
+			return false, errExited
+		}
+		status, err := replicaStatus(ctx, conn)
+		if err != nil {
+			return false, err
+		}
+		last = status["Last_IO_Error"] + status["Last_SQL_Error"]
+		if status["Last_SQL_Errno"] != "0" {
+			return false, errors.New("replication stopped")
+		}
+		return status["Slave_IO_Running"] == "Yes" && status["Slave_SQL_Running"] == "Yes", nil
+	})
+	if err != nil {
+		return fmt.Errorf("follow %s: %w: %s", primary.Name, err, last)
+	}
+	return nil
+}
+
+// replicaStatus is SHOW SLAVE STATUS by column name.
+func replicaStatus(ctx context.Context, conn *sql.Conn) (map[string]string, error) {
+	rows, err := conn.QueryContext(ctx, "SHOW SLAVE STATUS")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	values := make([]sql.NullString, len(columns))
+	targets := make([]any, len(columns))
+	for i := range values {
+		targets[i] = &values[i]
+	}
+	status := make(map[string]string, len(columns))
+	for rows.Next() {
+		if err := rows.Scan(targets...); err != nil {
+			return nil, err
+		}
+		for i, c := range columns {
+			status[c] = values[i].String
+		}
+	}
+	return status, rows.Err()
+}
+
+// markLog returns where the log ends now, in bytes, after dropping a log that has grown too long.
+func markLog(path string) (int64, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err == nil && info.Size() > logMaxBytes {
+		return 0, fault.Wrap(fault.Unavailable, "empty log", os.Truncate(path, 0))
+	}
+	if err != nil {
+		return 0, fault.Wrap(fault.Unavailable, "look at log", err)
+	}
+	return info.Size(), nil
+}
+
+// explainStart adds what the server wrote to its log since mark. A taken port becomes Busy.
+func explainStart(err error, name, logFile string, mark int64) error {
+	text, _ := os.ReadFile(logFile) // only for the message
+	text = text[min(mark, int64(len(text))):]
+	kind := fault.Unavailable
+	if k := fault.KindOf(err); k == fault.Interrupted || k == fault.Timeout {
+		kind = k
+	}
+	if bytes.Contains(text, []byte("Address already in use")) {
+		kind = fault.Busy
+	}
+	tail := strings.TrimSpace(string(text[max(0, len(text)-logTailBytes):]))
+	return fault.New(kind, "start mariadb", "%s: %w; its log ends: %s", name, err, tail).WithHint("the whole log is %s", logFile)
+}
