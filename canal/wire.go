@@ -18,6 +18,9 @@ const (
 	KindMark     RecordKind = 'm' // a heartbeat: everything committed before it stands before it in this partition
 	KindOpen     RecordKind = 'o' // a leader takes this partition
 	KindResume   RecordKind = 'r' // the leader knows the tail and goes on from there
+	// KindTombstone is the null value that follows a delete under the same key, for readers that compact; it has Number 0,
+	// does not count and means nothing to strata. It may be missing after a change of leaders.
+	KindTombstone RecordKind = 't'
 )
 
 // Header is what every record carries in Kafka's headers, short binary, big endian.

@@ -7,7 +7,8 @@
 //
 //	integers                digits, '-' first where negative
 //	DECIMAL(p,s)            as declared: s digits after the point, "-" first, "0.50" with its leading zero
-//	FLOAT, DOUBLE           shortest text that reads back to the same value (strconv 'g', -1)
+//	FLOAT, DOUBLE           shortest text that reads back to the same value (strconv 'g', -1, 32 or 64); a stored
+//	                        negative zero is "0": MariaDB prints it so, MySQL doesn't
 //	DATE                    2006-01-02 (zero dates as the server prints them)
 //	DATETIME(n)             2006-01-02 15:04:05[.n digits], the wall clock that was stored
 //	TIMESTAMP(n)            the same, in UTC

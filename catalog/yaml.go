@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
 
 	"strata/fault"
 )
@@ -45,42 +46,86 @@ type Spec struct {
 
 // stepText is one step of a scheme as it is written.
 type stepText struct {
-	From     string `yaml:"from"`
-	Interval string `yaml:"interval"`
+	From     yamlDay  `yaml:"from,omitempty"`
+	Interval Interval `yaml:"interval"`
+}
+
+// yamlDay is the From of a step: a date, or nothing for the first step.
+type yamlDay struct{ at *Instant }
+
+// yamlList tells a list from everything else.
+type yamlList bool
+
+// UnmarshalYAML is part of goccy/go-yaml's NodeUnmarshaler.
+func (l *yamlList) UnmarshalYAML(n ast.Node) error {
+	_, list := n.(*ast.SequenceNode)
+	*l = yamlList(list)
+	return nil
+}
+
+// UnmarshalYAML reads a date such as 2024-01-01.
+func (y *yamlDay) UnmarshalYAML(n ast.Node) error {
+	t, err := time.Parse(time.DateOnly, n.GetToken().Value)
+	if err != nil {
+		return yamlErrorAt(n, "from %q is not a date such as 2024-01-01", n.GetToken().Value)
+	}
+	at := At(t)
+	y.at = &at
+	return nil
+}
+
+// MarshalYAML writes what UnmarshalYAML reads.
+func (y yamlDay) MarshalYAML() (any, error) {
+	if y.at == nil {
+		return nil, nil
+	}
+	return y.at.String(), nil
+}
+
+// IsZero keeps a From that is not there out of the text.
+func (y yamlDay) IsZero() bool { return y.at == nil }
+
+// UnmarshalYAML reads an interval's name.
+func (v *Interval) UnmarshalYAML(n ast.Node) error {
+	got, err := ParseInterval(n.GetToken().Value)
+	if err != nil {
+		return yamlErrorAt(n, "%q is not day, week, month or year", n.GetToken().Value)
+	}
+	*v = got
+	return nil
+}
+
+// MarshalYAML writes the interval's name.
+func (v Interval) MarshalYAML() (any, error) { return v.String(), nil }
+
+// yamlErrorAt is an error with the line of n.
+func yamlErrorAt(n ast.Node, format string, args ...any) error {
+	return &yaml.SyntaxError{Message: fmt.Sprintf(format, args...), Token: n.GetToken()}
 }
 
 // UnmarshalYAML reads a scheme: the name of an interval, or a list of steps.
 func (s *Scheme) UnmarshalYAML(unmarshal func(any) error) error {
-	var name string
-	if err := unmarshal(&name); err == nil {
-		v, err := ParseInterval(name)
-		if err != nil {
-			return err
-		}
+	var list yamlList
+	if err := unmarshal(&list); err != nil {
+		return err
+	}
+	if !list {
+		var v Interval
+		err := unmarshal(&v)
 		*s = Scheme{{From: MinInstant, Interval: v}}
-		return nil
+		return err
 	}
 	var steps []stepText
 	if err := unmarshal(&steps); err != nil {
 		return err
 	}
-	out := make(Scheme, len(steps))
+	*s = make(Scheme, len(steps))
 	for i, st := range steps {
-		v, err := ParseInterval(st.Interval)
-		if err != nil {
-			return err
+		(*s)[i] = Step{From: MinInstant, Interval: st.Interval}
+		if st.From.at != nil {
+			(*s)[i].From = *st.From.at
 		}
-		out[i] = Step{From: MinInstant, Interval: v}
-		if st.From == "" && i == 0 {
-			continue
-		}
-		t, err := time.Parse(time.DateOnly, st.From)
-		if err != nil {
-			return fault.New(fault.Invalid, "parse shard step", "from %q is not a date such as 2024-01-01", st.From)
-		}
-		out[i].From = At(t)
 	}
-	*s = out
 	return nil
 }
 
@@ -91,9 +136,9 @@ func (s Scheme) MarshalYAML() (any, error) {
 	}
 	steps := make([]stepText, len(s))
 	for i, st := range s {
-		steps[i] = stepText{From: st.From.String(), Interval: st.Interval.String()}
-		if st.From == MinInstant {
-			steps[i].From = ""
+		steps[i].Interval = st.Interval
+		if st.From != MinInstant {
+			steps[i].From.at = &st.From
 		}
 	}
 	return steps, nil

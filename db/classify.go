@@ -42,7 +42,9 @@ func IsFence(err error) bool {
 	return errors.As(err, &m) && isFence(m)
 }
 
-func isFence(m *mysql.MySQLError) bool { return m.Number == 1644 && string(m.SQLState[:]) == FenceState }
+func isFence(m *mysql.MySQLError) bool {
+	return m.Number == 1644 && string(m.SQLState[:]) == FenceState
+}
 
 // IsNoTable reports whether the server said that a table does not exist.
 func IsNoTable(err error) bool { return Number(err) == 1146 }
@@ -67,7 +69,7 @@ func Classify(op string, err error) error {
 	}
 	var m *mysql.MySQLError
 	if errors.As(err, &m) {
-		return ofServer(op, m)
+		return ofServer(op, err, m)
 	}
 	e := &fault.Error{Kind: fault.Internal, Op: op, Err: err}
 	var n net.Error
@@ -103,14 +105,14 @@ func classify(ctx context.Context, op string, err error) error {
 	return Classify(op, err)
 }
 
-// ofServer classifies what the server said.
-func ofServer(op string, m *mysql.MySQLError) error {
-	e := &fault.Error{Kind: serverKind(m.Number), Op: op, Err: m}
+// ofServer classifies cause by what the server said.
+func ofServer(op string, cause error, m *mysql.MySQLError) error {
+	e := &fault.Error{Kind: serverKind(m.Number), Op: op, Err: cause}
 	switch m.Number {
 	case 1644:
 		if isFence(m) {
 			table := strings.TrimSuffix(strings.TrimPrefix(m.Message, "strata: "), " is fenced")
-			e.Kind, e.Err = fault.Stale, &FenceError{Table: table, Err: m}
+			e.Kind, e.Err = fault.Stale, &FenceError{Table: table, Err: cause}
 		}
 	case 1290, 1836:
 		e.Hint = "the server is read-only: is this DSN a replica's, or did a failover happen?"
@@ -131,7 +133,7 @@ func serverKind(number uint16) fault.Kind {
 		return fault.Stale
 	case 1205, 3572, 1213, 1099, 1192, 3058, 4024: // lock wait, NOWAIT, deadlock, table locked, user lock
 		return fault.Busy
-	case 1969, 3024, 1028: // max_statement_time, max_execution_time
+	case 1969, 3024: // max_statement_time, max_execution_time
 		return fault.Timeout
 	case 1044, 1045, 1142, 1143, 1227, 1370, 1410, 1698, 1820, 3118, 4151:
 		return fault.Denied

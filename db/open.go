@@ -152,7 +152,7 @@ func (d *DB) Close() error {
 	var err error
 	d.closing.Do(func() {
 		err = d.pool.Close()
-		d.dial.kills.Wait()
+		d.dial.wait()
 	})
 	return err
 }

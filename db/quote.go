@@ -2,6 +2,7 @@ package db
 
 import (
 	"encoding/hex"
+	"math"
 	"strconv"
 	"strings"
 
@@ -64,13 +65,16 @@ func Bind(t catalog.Type, cell []byte, args []any) (expr string, out []any, err 
 	case catalog.Int, catalog.Uint, catalog.Decimal, catalog.Year:
 		return text, args, nil
 	case catalog.Float, catalog.Double:
-		if strings.ContainsAny(text, "nNxX_pP") { // Inf, NaN, and Go's own spellings
+		bits := 64
+		if t.Kind == catalog.Float {
+			bits = 32
+		}
+		f, err := strconv.ParseFloat(text, bits)
+		if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
 			return "", args, fault.New(fault.Invalid, "bind value", "%q is no number for the server", text)
 		}
-		if !strings.ContainsAny(text, "eE") {
-			text += "e0"
-		}
-		return text, args, nil
+		// A FLOAT is compared as the double that it is exactly; its own shortest text is another double.
+		return strconv.FormatFloat(f, 'e', -1, 64), args, nil
 	case catalog.Bit:
 		n, err := strconv.ParseUint(text, 16, 64)
 		if err != nil {

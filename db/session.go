@@ -26,7 +26,10 @@ type connector struct {
 	purpose Purpose
 	limit   time.Duration
 	flavor  Flavor // set by probe, before the pool exists
-	kills   sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool           // nobody waits for kills any more
+	kills  sync.WaitGroup // Add under mu, and only while not closed
 }
 
 // driverConn is what a connection of go-sql-driver can do.
@@ -261,12 +264,31 @@ func (s *session) watch(ctx context.Context) (done func()) {
 func (s *session) kill() {
 	s.broken.Store(true)
 	s.once.Do(func() {
-		s.from.kills.Add(1)
+		done := s.from.started()
 		go func() {
-			defer s.from.kills.Done()
+			defer done()
 			s.from.kill(s.id, s.server)
 		}()
 	})
+}
+
+// started makes wait wait until the returned function is called. A kill that starts after wait is not waited for.
+func (c *connector) started() (done func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return func() {}
+	}
+	c.kills.Add(1)
+	return c.kills.Done
+}
+
+// wait ends when every kill that was started has ended.
+func (c *connector) wait() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.kills.Wait()
 }
 
 // abandon drops the connection without reading what the server still sends, and kills the statement there.

@@ -78,7 +78,8 @@ type Writer interface {
 	Ensure(ctx context.Context, d *catalog.Dataset) error
 	// Apply writes documents of one dataset, one Outcome per document in order. The same id may occur several times: the
 	// highest version wins. An error means that nothing is known about any item and that the batch must be applied again.
-	// Durable when it returns. docs and their memory belong to the caller again after the return.
+	// Durable when it returns. docs and their memory belong to the caller again after the return. A document whose After is
+	// not the row's JSON, or whose key columns are not its Key, is Refused; so is one without After that is not Deleted.
 	Apply(ctx context.Context, dataset string, docs []Document) ([]Outcome, error)
 	// Refresh makes everything applied before the call visible to Search and Scan.
 	Refresh(ctx context.Context, dataset string) error
@@ -100,8 +101,11 @@ type Search struct {
 	Columns []string  // nil: all, in the dataset's order
 	Order   []Order   // total: ends with the key columns. NULL sorts first ascending, last descending
 	After   []*string // canonical texts of the Order columns of the last row seen; nil: from the start; a nil cell is NULL
-	Limit   int       // rows wanted, 1 … 10,000
+	Limit   int       // rows wanted, 1 … MaxLimit
 }
+
+// MaxLimit bounds a page: its rows are in memory at once.
+const MaxLimit = 10_000
 
 // Page is what a search found: whole or an error, never partly (law L7).
 type Page struct {
@@ -131,8 +135,9 @@ type Reader interface {
 	// Get returns what is stored under the ids, tombstones too; ids that are not there are missing from the answer, whose
 	// order is not defined. It may see what Search does not see yet.
 	Get(ctx context.Context, dataset string, ids []string) ([]Stored, error)
-	// Scan calls f for every document of one shard, tombstones too, in ascending byte order of Key, from the first key
-	// greater than after; it stops at the first error of f and returns it. It sees what Search sees.
+	// Scan calls f for every document of one shard, tombstones too, ascending by the key columns as catalog.Compare orders
+	// them (the order of a primary key), from the first key greater than after ("": from the start); it stops at the first
+	// error of f and returns it. What f gets is valid until f returns. It sees one point in time, and what Search sees.
 	Scan(ctx context.Context, dataset, shard string, after catalog.Key, f func(*Stored) error) error
 	// Shards returns the physical names that have at least one document, sorted.
 	Shards(ctx context.Context, dataset string) ([]string, error)

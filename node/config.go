@@ -33,6 +33,9 @@ type Config struct {
 	Kafka Kafka `yaml:"kafka"`
 	// Ledger says that the core's own tables (account, transfer, entry) are datasets too. Default false.
 	Ledger bool `yaml:"ledger,omitempty"`
+	// TransferShards and EntryShards are the intervals of the ledger's time shards. Default month.
+	TransferShards catalog.Scheme `yaml:"transfer_shards,omitempty"`
+	EntryShards    catalog.Scheme `yaml:"entry_shards,omitempty"`
 	// Datasets are the tables of the user.
 	Datasets []catalog.Spec `yaml:"datasets,omitempty"`
 	// Policies say which shards leave live.
@@ -155,6 +158,12 @@ func (c *Config) complete() error {
 	return errors.Join(errs...)
 }
 
+// WithDefaults returns the configuration with its empty fields filled in.
+func (c Config) WithDefaults() Config {
+	c.defaults()
+	return c
+}
+
 func (c *Config) defaults() {
 	if c.Offline.DSN == "" {
 		c.Offline = c.Live
@@ -177,6 +186,11 @@ func (c *Config) defaults() {
 	}
 	if c.CaptureServerID == 0 {
 		c.CaptureServerID = 4290
+	}
+	for _, scheme := range []*catalog.Scheme{&c.TransferShards, &c.EntryShards} {
+		if len(*scheme) == 0 {
+			*scheme = catalog.Scheme{{From: catalog.MinInstant, Interval: catalog.Monthly}}
+		}
 	}
 	if c.HTTP == "" {
 		c.HTTP = "127.0.0.1:8080"

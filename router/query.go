@@ -71,6 +71,8 @@ type Served struct {
 	// Position is the lowest heartbeat sequence of live among the mutable sources: everything committed before that
 	// heartbeat is in the answer. 0 if only archives were asked.
 	Position uint64 `json:"position"`
+
+	positioned bool
 }
 
 // ServedSource is one source's share of an answer.
@@ -102,14 +104,17 @@ type Rows interface {
 type Fetch struct {
 	Dataset  *catalog.Dataset
 	Holdings []catalog.Holding // the shards of this leg, all of this source
-	Filter   catalog.Filter    // folded for exactly these holdings
-	Columns  []string          // wanted, in order; includes every Order column
-	Order    []Order           // total
+	// Filter is the query's, canonical and simplified; a source may fold it for each holding.
+	Filter  catalog.Filter
+	Columns []string // wanted, in order; includes every Order column
+	Order   []Order  // total
 	// After: canonical texts of the Order columns of the last row that was emitted; nil: from the start; a nil cell NULL.
 	After []*string
 	// Limit: more rows than this are never taken; 0: no limit. A source may use it to fetch less.
-	Limit      int
-	Aggregates []Aggregate // then Columns are the GroupBy columns and each row ends with the aggregates' values
+	Limit int
+	// Aggregates: then Columns are the GroupBy columns, each row ends with the aggregates' values (a sum of nothing is
+	// NULL), and rows come in any order; a group may come several times, with parts of its values.
+	Aggregates []Aggregate
 	Freshness  Freshness
 	Deadline   time.Time
 }

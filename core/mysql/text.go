@@ -1,0 +1,90 @@
+package mysql
+
+import (
+	"encoding/hex"
+	"strconv"
+	"time"
+)
+
+// text builds one statement after the other in the same memory. Its literals are right for db's sessions: utf8mb4, and an
+// sql_mode in which the backslash escapes.
+type text struct {
+	buf   []byte
+	first bool // no comma before the next
+	json  []byte
+}
+
+func (q *text) start(head string) { q.buf, q.first = append(q.buf[:0], head...), true }
+
+// raw appends SQL.
+func (q *text) raw(s string) { q.buf = append(q.buf, s...) }
+
+// null appends NULL.
+func (q *text) null() { q.sep(); q.raw("NULL") }
+
+// sep stands before each row, cell or list member: a comma, but not before the first.
+func (q *text) sep() {
+	if !q.first {
+		q.buf = append(q.buf, ',')
+	}
+	q.first = false
+}
+
+// open and shut enclose a row.
+func (q *text) open() { q.sep(); q.buf, q.first = append(q.buf, '('), true }
+func (q *text) shut() { q.buf, q.first = append(q.buf, ')'), false }
+
+func (q *text) num(n int64) { q.sep(); q.buf = strconv.AppendInt(q.buf, n, 10) }
+
+// str appends a character literal.
+func (q *text) str(s string) { q.sep(); q.buf = quote(q.buf, s) }
+
+func (q *text) bytes(b []byte) {
+	q.sep()
+	q.buf = append(q.buf, "X'"...)
+	q.buf = append(hex.AppendEncode(q.buf, b), '\'')
+}
+
+func (q *text) time(t time.Time) {
+	q.sep()
+	q.buf = t.AppendFormat(q.buf, "'2006-01-02 15:04:05.000000'")
+}
+
+func (q *text) date(t time.Time) { q.sep(); q.buf = t.AppendFormat(q.buf, "'2006-01-02'") }
+
+func (q *text) String() string { return string(q.buf) }
+
+// quote appends s as a character literal. s is UTF-8, so that no byte of a longer character looks like a quote.
+func quote[S string | []byte](dst []byte, s S) []byte {
+	dst = append(dst, '\'')
+	for i := range len(s) {
+		switch c := s[i]; c {
+		case '\'', '\\':
+			dst = append(dst, c, c)
+		case 0:
+			dst = append(dst, '\\', '0')
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '\'')
+}
+
+// answer appends a row of transfer_id, with the item's answer or with an empty one.
+func (q *text) answer(it *item, now time.Time, known bool) {
+	q.open()
+	q.str(it.t.ID)
+	q.bytes(it.body[:])
+	outcome := "refused"
+	q.json = q.json[:0]
+	if known {
+		q.json = it.answer.AppendJSON(q.json)
+		outcome = it.answer.Outcome.String()
+	}
+	q.str(outcome)
+	q.sep()
+	q.buf = quote(q.buf, q.json)
+	q.time(it.order)
+	q.time(now)
+	q.shut()
+}

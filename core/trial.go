@@ -1,0 +1,308 @@
+package core
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math/big"
+	"math/bits"
+	"slices"
+	"strconv"
+	"strings"
+
+	"strata/catalog"
+	"strata/fault"
+)
+
+// maxFindings bounds what a report names; the rest is counted.
+const maxFindings = 100
+
+// Trial is the trial balance over all rows of transfer, entry and account, fed in any order from any store. It needs
+// memory for the accounts, not for the entries: chains and transfers are checked by sums of hashes, which agree by chance
+// with a probability below 2^-60.
+//
+// It proves: entries sum to zero per unit, and per transfer and unit; every transfer has as many entries as it has legs,
+// and every entry its transfer; per account the balance is the sum of its entries, they are numbered from 1 without a hole,
+// and each goes on where the one before it ended.
+type Trial struct {
+	entry, transfer, account map[string]int // positions of columns
+	accounts                 map[int64]*tally
+	units                    map[string]*wide
+	transfers, entries       int64
+	opened                   int64
+	balance                  [2]field // Σ amount · hash(transfer, unit): zero if every transfer sums to zero
+	legs                     [2]field // Σ hash(transfer) over entries, less legs · hash(transfer) over transfers
+	findings                 []string
+	found                    int64
+}
+
+// tally is what is known of one account so far.
+type tally struct {
+	unit                    string
+	sum                     wide
+	count, maxSeq           int64
+	chain                   [2]uint64
+	opened                  bool
+	balance, statedEntries  int64
+	mismatchedUnit, twoRows bool
+}
+
+// TrialReport is the result. It is proven if Problems is 0.
+type TrialReport struct {
+	Accounts, Transfers, Entries int64
+	Units                        []UnitTotal
+	Problems                     int64
+	Findings                     []string // the first problems, at most 100
+}
+
+// UnitTotal is the sum of a unit's entries, which must be zero.
+type UnitTotal struct {
+	Unit string
+	Sum  string
+}
+
+// NewTrial takes the resolved datasets; fault.Invalid names a column that is missing.
+func NewTrial(transfer, entry, account *catalog.Dataset) (*Trial, error) {
+	t := &Trial{accounts: map[int64]*tally{}, units: map[string]*wide{}}
+	for _, x := range []struct {
+		into    *map[string]int
+		dataset *catalog.Dataset
+		columns string
+	}{
+		{&t.transfer, transfer, "id legs"},
+		{&t.entry, entry, "account_id seq transfer_id unit amount balance_before balance_after"},
+		{&t.account, account, "id unit balance entries"},
+	} {
+		*x.into = map[string]int{}
+		for _, name := range strings.Fields(x.columns) {
+			i := x.dataset.Index(name)
+			if i < 0 {
+				return nil, fault.New(fault.Invalid, "start trial balance", "dataset %s has no column %s", x.dataset.Name, name)
+			}
+			(*x.into)[name] = i
+		}
+	}
+	return t, nil
+}
+
+// Add takes one row of the dataset transfer, entry or account, with all its columns.
+func (t *Trial) Add(dataset string, row *catalog.Row) error {
+	switch dataset {
+	case "transfer":
+		return t.addTransfer(row)
+	case "entry":
+		return t.addEntry(row)
+	case "account":
+		return t.addAccount(row)
+	}
+	return fault.New(fault.Invalid, "add to trial balance", "dataset %s is not part of the ledger", dataset)
+}
+
+func (t *Trial) addTransfer(row *catalog.Row) error {
+	legs, err := number(row, t.transfer["legs"])
+	if err != nil {
+		return err
+	}
+	t.transfers++
+	for i, h := range hashText(row.Cell(t.transfer["id"]), nil) {
+		t.legs[i] = t.legs[i].sub(fieldOf(h).times(legs))
+	}
+	return nil
+}
+
+func (t *Trial) addEntry(row *catalog.Row) error {
+	var n [5]int64
+	for i, name := range [...]string{"account_id", "seq", "amount", "balance_before", "balance_after"} {
+		var err error
+		if n[i], err = number(row, t.entry[name]); err != nil {
+			return err
+		}
+	}
+	id, seq, amount, was, is := n[0], n[1], n[2], n[3], n[4]
+	unit, transfer := row.Cell(t.entry["unit"]), row.Cell(t.entry["transfer_id"])
+	t.entries++
+	total := t.units[string(unit)]
+	if total == nil {
+		total = &wide{}
+		t.units[string(unit)] = total
+	}
+	total.add(amount)
+	for i, h := range hashText(transfer, unit) {
+		t.balance[i] = t.balance[i].add(fieldOf(h).times(amount))
+	}
+	for i, h := range hashText(transfer, nil) {
+		t.legs[i] = t.legs[i].add(fieldOf(h))
+	}
+	a := t.tally(id)
+	if a.count == 0 && !a.opened {
+		a.unit = string(unit)
+	}
+	a.mismatchedUnit = a.mismatchedUnit || a.unit != string(unit)
+	a.sum.add(amount)
+	a.count++
+	a.maxSeq = max(a.maxSeq, seq)
+	if after := was + amount; after != is || (after > was) != (amount > 0) {
+		t.find("account %d entry %d: %d + %d is not %d", id, seq, was, amount, is)
+	}
+	end, start := hashLink(id, seq, is), hashLink(id, seq-1, was)
+	for i := range a.chain {
+		a.chain[i] += end[i] - start[i]
+	}
+	return nil
+}
+
+func (t *Trial) addAccount(row *catalog.Row) error {
+	id, err := number(row, t.account["id"])
+	if err != nil {
+		return err
+	}
+	a := t.tally(id)
+	a.twoRows = a.opened
+	if a.balance, err = number(row, t.account["balance"]); err != nil {
+		return err
+	}
+	if a.statedEntries, err = number(row, t.account["entries"]); err != nil {
+		return err
+	}
+	unit := row.Text(t.account["unit"])
+	a.mismatchedUnit = a.mismatchedUnit || a.count > 0 && a.unit != unit
+	a.unit, a.opened = unit, true
+	t.opened++
+	return nil
+}
+
+func (t *Trial) tally(id int64) *tally {
+	a := t.accounts[id]
+	if a == nil {
+		a = &tally{}
+		t.accounts[id] = a
+	}
+	return a
+}
+
+func (t *Trial) find(format string, args ...any) {
+	t.found++
+	if len(t.findings) < maxFindings {
+		t.findings = append(t.findings, fmt.Sprintf(format, args...))
+	}
+}
+
+// Report closes the books over what was added. It may be called once.
+func (t *Trial) Report() TrialReport {
+	ids := make([]int64, 0, len(t.accounts))
+	for id := range t.accounts {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		t.closeAccount(id, t.accounts[id])
+	}
+	r := TrialReport{Accounts: t.opened, Transfers: t.transfers, Entries: t.entries}
+	for unit, sum := range t.units {
+		r.Units = append(r.Units, UnitTotal{Unit: unit, Sum: sum.String()})
+		if *sum != (wide{}) {
+			t.find("entries in %s sum to %s instead of 0", unit, sum)
+		}
+	}
+	slices.SortFunc(r.Units, func(a, b UnitTotal) int { return strings.Compare(a.Unit, b.Unit) })
+	if t.balance != ([2]field{}) {
+		t.find("the entries of some transfer do not sum to zero")
+	}
+	if t.legs != ([2]field{}) {
+		t.find("some transfer has not as many entries as legs, or some entry has no transfer")
+	}
+	r.Problems, r.Findings = t.found, t.findings
+	return r
+}
+
+func (t *Trial) closeAccount(id int64, a *tally) {
+	if !a.opened {
+		t.find("account %d has %d entries and no account row", id, a.count)
+		return
+	}
+	if a.twoRows {
+		t.find("account %d has two rows", id)
+	}
+	if a.mismatchedUnit {
+		t.find("account %d has entries that are not in %s", id, a.unit)
+	}
+	if a.count != a.statedEntries || a.maxSeq != a.count {
+		t.find("account %d has %d entries up to number %d, its row says %d", id, a.count, a.maxSeq, a.statedEntries)
+	}
+	var stated wide
+	stated.add(a.balance)
+	if a.sum != stated {
+		t.find("account %d: its entries sum to %s, its balance is %d", id, &a.sum, a.balance)
+	}
+	// Every link but the two ends appears once as an end and once as a start.
+	end, start := hashLink(id, a.statedEntries, a.balance), hashLink(id, 0, 0)
+	if a.chain != [2]uint64{end[0] - start[0], end[1] - start[1]} {
+		t.find("account %d: an entry does not go on where the one before it ended", id)
+	}
+}
+
+func number(row *catalog.Row, i int) (int64, error) {
+	n, err := strconv.ParseInt(row.Text(i), 10, 64)
+	if err != nil {
+		return 0, fault.Wrap(fault.Proof, "read trial balance", err)
+	}
+	return n, nil
+}
+
+// hashText is two 64-bit hashes of (a, b); b nil is another value than b empty.
+func hashText(a, b []byte) [2]uint64 {
+	var fixed [128]byte
+	buf := binary.BigEndian.AppendUint32(fixed[:0], uint32(len(a)))
+	buf = append(buf, a...)
+	if b != nil {
+		buf = append(append(buf, 1), b...)
+	}
+	h := sha256.Sum256(buf)
+	return [2]uint64{binary.BigEndian.Uint64(h[:]), binary.BigEndian.Uint64(h[8:])}
+}
+
+func hashLink(account, seq, balance int64) [2]uint64 {
+	var b [24]byte
+	binary.BigEndian.PutUint64(b[:], uint64(account))
+	binary.BigEndian.PutUint64(b[8:], uint64(seq))
+	binary.BigEndian.PutUint64(b[16:], uint64(balance))
+	h := sha256.Sum256(b[:])
+	return [2]uint64{binary.BigEndian.Uint64(h[:]), binary.BigEndian.Uint64(h[8:])}
+}
+
+// field is a number modulo the prime 2^61-1: a sum of amounts times random numbers of the field is zero by chance with a
+// probability of 2^-61, which is not so modulo a power of two.
+type field uint64
+
+const prime = 1<<61 - 1
+
+func fieldOf(h uint64) field { return field(h % prime) }
+
+func (f field) add(g field) field { return (f + g) % prime }
+
+func (f field) sub(g field) field { return (f + prime - g) % prime }
+
+func (f field) times(n int64) field {
+	m := n % prime
+	if m < 0 {
+		m += prime
+	}
+	hi, lo := bits.Mul64(uint64(f), uint64(m))
+	_, rest := bits.Div64(hi, lo, prime)
+	return field(rest)
+}
+
+// wide is a signed sum of 128 bits.
+type wide struct{ hi, lo uint64 }
+
+func (w *wide) add(n int64) {
+	var carry uint64
+	w.lo, carry = bits.Add64(w.lo, uint64(n), 0)
+	w.hi, _ = bits.Add64(w.hi, uint64(n>>63), carry)
+}
+
+// String is the sum in decimal.
+func (w *wide) String() string {
+	b := new(big.Int).SetInt64(int64(w.hi))
+	return b.Lsh(b, 64).Add(b, new(big.Int).SetUint64(w.lo)).String()
+}

@@ -1,0 +1,37 @@
+// Package sqlite is the embedded index: SQLite files in one folder, no server. It fulfils strata/index.
+//
+// # Layout
+//
+// One database file per dataset, <dataset>.db, so that datasets write in parallel (SQLite has one writer per file) and a
+// broken file stops one dataset only. Table doc has one row per document: shard number, version, hash, deleted (0 live, 1
+// tombstone with its last image, 2 tombstone without), and one column per column of the dataset. The document's identity
+// is its unique index (shard, key columns), which also serves Scan and every search by a prefix of the key; two more
+// indexes serve the time column and, where the key doesn't begin with it, the account column. Tables shard, watermark and
+// meta hold the names of the shards, the watermarks, and the dataset's shape with the highest version ever applied.
+//
+// # Cells
+//
+// No column has a declared type, so SQLite converts nothing. A cell is stored in a form whose SQLite order is
+// catalog.Compare's: integers as INTEGER (above 2^63-1 as 20 digits of text, which sorts after every INTEGER), DECIMAL as
+// text of sign, length and digits, FLOAT and DOUBLE as REAL, TIME as an INTEGER of its digits, everything else as text
+// under the BINARY collation. A row with a cell that doesn't come back byte for byte (a zero-filled integer) keeps its JSON
+// in column _raw, and is read from there.
+//
+// # Order of writes and reads
+//
+// Apply: parse and encode in the caller's goroutine; then one transaction for every batch that waits (group commit, so
+// partitions share an fsync): upsert each document where its version is higher, raise the highest version, COMMIT with
+// synchronous=FULL. PutWatermark is a transaction of its own. Refresh does nothing: what is committed is visible to the
+// next read transaction. Every Search, Count, Get and Scan is one read transaction, a point in time over all its shards.
+//
+// # Failure
+//
+// An Apply that fails has rolled back every batch of its group. SQLITE_BUSY (another process writes for more than 5 s) is
+// fault.Busy; a full disk or an I/O error is Unavailable; a corrupt or foreign file is Unsafe. A file whose stored shape
+// contradicts the dataset is Unsafe in Ensure: the index is rebuilt, never altered in silence.
+//
+// # What it does not do
+//
+// No full text, no sums, no altering of columns. A long Scan holds back the checkpoint of the write-ahead log, so the -wal
+// file grows meanwhile.
+package sqlite

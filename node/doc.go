@@ -1,0 +1,21 @@
+// Package node wires the rooms: it reads the configuration, opens the servers, and gives each room what it needs. It is
+// the only place, beside tests, where adapters meet.
+//
+// # Opening
+//
+// Open connects and checks: settings that would lose data are refused (fault.Unsafe) with the line that fixes them,
+// datasets are completed from the live schema, and nothing is changed on any server. Setup makes strata's own tables
+// (strata_part, strata_heartbeat; the control database) and, with `ledger: true`, the core's; demo and serve call it.
+// Parts that a command does not need (capture, mover, ledger) are opened when they are first asked for.
+//
+// # Running
+//
+// Run starts the roles and returns when ctx ends or one of them fails for good. A capture leader whose term ended is
+// started again, with a pause that doubles from 1 s to 30 s, so that terms do not run out. Stop order: front doors, then
+// capture, then sync; Close then closes the index and the pools.
+//
+// # Folders
+//
+// Data/index holds the embedded index; Data/cursor.key and Data/manifest.key are made on first use, readable by the owner
+// only: cursors and manifests signed with another key are refused.
+package node

@@ -1,0 +1,173 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"strata/catalog"
+	"strata/core"
+	coremysql "strata/core/mysql"
+	"strata/db"
+	"strata/fault"
+)
+
+// LedgerOptions are what a ledger needs beyond the configuration.
+type LedgerOptions struct {
+	Now      func() time.Time // the lane's clock; nil: the node's
+	FirstDay time.Time        // accounting date of an empty ledger; zero: the day of Now
+}
+
+// Ledger opens the core on the live primary and makes its tables where they are missing. Its Run must run for transfers
+// to be answered.
+func (n *Node) Ledger(ctx context.Context, o LedgerOptions) (*coremysql.Ledger, error) {
+	if !n.cfg.Ledger {
+		return nil, fault.New(fault.Invalid, "open ledger", "this configuration has no ledger").WithHint("set ledger: true")
+	}
+	w, err := n.liveWriter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if o.Now == nil {
+		o.Now = n.now
+	}
+	return coremysql.New(ctx, coremysql.Config{DB: w, Now: o.Now, FirstDay: o.FirstDay,
+		TransferShards: n.cfg.TransferShards, EntryShards: n.cfg.EntryShards, Log: n.log, At: n.at})
+}
+
+// ledgerSpecs are the built-in datasets, where the configuration has a ledger.
+func (n *Node) ledgerSpecs() []catalog.Spec {
+	if !n.cfg.Ledger {
+		return nil
+	}
+	return core.Datasets(n.cfg.TransferShards, n.cfg.EntryShards)
+}
+
+// ledgerDatasets are the first of all datasets.
+func (n *Node) ledgerDatasets() []*catalog.Dataset { return n.datasets[:len(n.ledgerSpecs())] }
+
+// LedgerRows gives every row of the ledger's datasets, wherever it is now, to f, as of one moment: the live shards are read
+// in one snapshot, the archived ones do not change. f is called from one goroutine; the row is valid during the call.
+// progress is told rows so far and may be nil. The snapshot holds up DDL of the ledger's tables for as long as it takes.
+func (n *Node) LedgerRows(ctx context.Context, f func(d *catalog.Dataset, row *catalog.Row) error, progress func(rows int64)) error {
+	snaps, reads, err := n.ledgerSnapshots(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	var rows int64
+	for i, snap := range snaps {
+		for _, r := range reads[i] {
+			for _, h := range r.Holdings {
+				count := func(row *catalog.Row) error {
+					if rows++; progress != nil && rows%10_000 == 0 {
+						progress(rows)
+					}
+					return f(r.Dataset, row)
+				}
+				if len(errs) == 0 {
+					errs = append(errs, shardRows(ctx, snap, r.Dataset, h.Shard.Table, count))
+					errs = slices.DeleteFunc(errs, func(e error) bool { return e == nil })
+				}
+			}
+		}
+		errs = append(errs, snap.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// snapshotTries bounds how often the whole ledger is looked at again because a range moved.
+const snapshotTries = 5
+
+// ledgerSnapshots opens the live and the archive snapshot; a range that moves meanwhile makes it look again.
+func (n *Node) ledgerSnapshots(ctx context.Context) ([]*db.Snapshot, [][]db.Reading, error) {
+	for try := 1; ; try++ {
+		snaps, reads, err := n.tryLedgerSnapshots(ctx)
+		if !fault.Is(err, fault.Stale) || try == snapshotTries {
+			return snaps, reads, err
+		}
+	}
+}
+
+func (n *Node) tryLedgerSnapshots(ctx context.Context) (snaps []*db.Snapshot, reads [][]db.Reading, err error) {
+	pools := []*db.DB{n.live, n.archive}
+	reads = make([][]db.Reading, len(pools))
+	for _, d := range n.ledgerDatasets() {
+		view, err := n.View(ctx, d)
+		if err != nil {
+			return nil, nil, err
+		}
+		for i, p := range pools {
+			var own []catalog.Holding
+			for _, h := range view.Holdings {
+				if h.Store == p.Store() {
+					own = append(own, h)
+				}
+			}
+			if len(own) > 0 {
+				reads[i] = append(reads[i], db.Reading{Dataset: d, Holdings: own})
+			}
+		}
+	}
+	for i, p := range pools {
+		snap, err := p.SnapshotAll(ctx, reads[i]...)
+		if err != nil {
+			for _, s := range snaps {
+				err = errors.Join(err, s.Close())
+			}
+			return nil, nil, err
+		}
+		snaps = append(snaps, snap)
+	}
+	return snaps, reads, nil
+}
+
+func shardRows(ctx context.Context, snap *db.Snapshot, d *catalog.Dataset, table string, f func(*catalog.Row) error) error {
+	rows, err := snap.Rows(ctx, d, nil, "SELECT "+db.SelectList(d, nil, "")+" FROM "+db.Quote(table))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var row catalog.Row
+	for {
+		ok, err := rows.Next(&row)
+		if err != nil || !ok {
+			return err
+		}
+		if err := f(&row); err != nil {
+			return err
+		}
+	}
+}
+
+// LedgerProof is the ledger's own proof: its trial balance and its digest.
+type LedgerProof struct {
+	core.TrialReport
+	Digest string `json:"digest"`
+}
+
+// ProveLedger reads the whole ledger once, as of one moment.
+func (n *Node) ProveLedger(ctx context.Context, progress func(rows int64)) (LedgerProof, error) {
+	var ds [3]*catalog.Dataset
+	for i, name := range []string{"transfer", "entry", "account"} {
+		d, err := n.Dataset(name)
+		if err != nil {
+			return LedgerProof{}, err
+		}
+		ds[i] = d
+	}
+	trial, err := core.NewTrial(ds[0], ds[1], ds[2])
+	if err != nil {
+		return LedgerProof{}, err
+	}
+	var digest core.Digest
+	err = n.LedgerRows(ctx, func(d *catalog.Dataset, row *catalog.Row) error {
+		digest.Add(d.Name, row)
+		return trial.Add(d.Name, row)
+	}, progress)
+	if err != nil {
+		return LedgerProof{}, err
+	}
+	return LedgerProof{TrialReport: trial.Report(), Digest: digest.String()}, nil
+}

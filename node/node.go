@@ -1,0 +1,261 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"strata/catalog"
+	"strata/db"
+	"strata/fault"
+	"strata/index/sqlite"
+	"strata/router"
+	routermysql "strata/router/mysql"
+)
+
+// Options is what Open needs.
+type Options struct {
+	Config Config // complete: from Load, Parse or WithDefaults
+	Log    *slog.Logger
+	Now    func() time.Time
+	// At is asked at every named crash point of every room; nil: none.
+	At func(point string) error
+}
+
+// Node is one process's rooms.
+type Node struct {
+	cfg      Config
+	log      *slog.Logger
+	now      func() time.Time
+	at       func(point string) error
+	live     *db.DB // Reader
+	offline  *db.DB // Reader; live where there is none
+	archive  *db.DB // Reader
+	datasets []*catalog.Dataset
+	viewer   *routermysql.Viewer
+	index    *sqlite.Index
+	router   *router.Router
+
+	mu     sync.Mutex
+	pools  map[string]*db.DB // opened when needed
+	closed bool
+}
+
+// Open connects to the servers and completes the datasets. Errors: fault.Unavailable, Denied (a server), Unsafe (its
+// settings), Invalid (configuration, datasets), all of one step at once.
+func Open(ctx context.Context, o Options) (*Node, error) {
+	n, err := connect(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.resolve(ctx); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+// OpenAndSetup is Open after Setup: it makes strata's own tables where they are missing.
+func OpenAndSetup(ctx context.Context, o Options) (*Node, error) {
+	n, err := connect(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.setup(ctx); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	if err := n.resolve(ctx); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+func connect(ctx context.Context, o Options) (*Node, error) {
+	n := &Node{cfg: o.Config, log: o.Log, now: o.Now, at: o.At, pools: map[string]*db.DB{}}
+	if n.log == nil || n.now == nil {
+		return nil, fault.New(fault.Internal, "open node", "no logger or no clock")
+	}
+	limit := n.cfg.QueryTimeout()
+	var g errgroup.Group
+	open := func(into **db.DB, name, dsn string, store catalog.Store) {
+		g.Go(func() (err error) {
+			*into, err = db.Open(ctx, db.Config{DSN: dsn, Name: name, Store: store, Purpose: db.Reader, MaxConns: 16, StatementLimit: limit})
+			return err
+		})
+	}
+	open(&n.live, "live", n.cfg.Live.DSN, catalog.Live)
+	open(&n.offline, "offline", n.cfg.Offline.DSN, catalog.Live)
+	open(&n.archive, "archive", n.cfg.Archive.DSN, catalog.Archive)
+	if err := g.Wait(); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	n.viewer = routermysql.NewViewer(n.live, n.archive)
+	err := errors.Join(n.offline.CheckCapture(ctx), n.live.CheckCapture(ctx), n.live.CheckDurable(ctx), n.archive.CheckDurable(ctx))
+	if err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+// pool returns the pool of a name, opening it at first use; Close closes it.
+func (n *Node) pool(ctx context.Context, name, dsn string, store catalog.Store, purpose db.Purpose) (*db.DB, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p := n.pools[name]; p != nil {
+		return p, nil
+	}
+	p, err := db.Open(ctx, db.Config{DSN: dsn, Name: name, Store: store, Purpose: purpose})
+	if err != nil {
+		return nil, err
+	}
+	n.pools[name] = p
+	return p, nil
+}
+
+func (n *Node) liveWriter(ctx context.Context) (*db.DB, error) {
+	return n.pool(ctx, "live writer", n.cfg.Live.DSN, catalog.Live, db.Writer)
+}
+
+func (n *Node) liveAdmin(ctx context.Context) (*db.DB, error) {
+	return n.pool(ctx, "live admin", n.cfg.Live.DSN, catalog.Live, db.Admin)
+}
+
+func (n *Node) archiveAdmin(ctx context.Context) (*db.DB, error) {
+	return n.pool(ctx, "archive admin", n.cfg.Archive.DSN, catalog.Archive, db.Admin)
+}
+
+func (n *Node) control(ctx context.Context) (*db.DB, error) {
+	return n.pool(ctx, "control", n.cfg.Control.DSN, catalog.Archive, db.Writer)
+}
+
+// setup makes what strata keeps on the servers.
+func (n *Node) setup(ctx context.Context) error {
+	live, err := n.liveAdmin(ctx)
+	if err != nil {
+		return err
+	}
+	arch, err := n.archiveAdmin(ctx)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(db.EnsureTables(ctx, live), db.EnsureTables(ctx, arch)); err != nil {
+		return err
+	}
+	if !n.cfg.Ledger {
+		return nil
+	}
+	_, err = n.Ledger(ctx, LedgerOptions{Now: n.now})
+	return err
+}
+
+// resolve completes the datasets and opens the index and the router.
+func (n *Node) resolve(ctx context.Context) error {
+	specs := append(n.ledgerSpecs(), n.cfg.Datasets...)
+	if err := catalog.CheckSpecs(specs); err != nil {
+		return err
+	}
+	var errs []error
+	for _, s := range specs {
+		d, err := db.Resolve(ctx, n.live, s.WithDefaults())
+		errs = append(errs, err)
+		n.datasets = append(n.datasets, d)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	var err error
+	if n.index, err = sqlite.Open(ctx, sqlite.Config{Dir: n.IndexDir(), At: n.at}); err != nil {
+		return err
+	}
+	n.router, err = n.newRouter()
+	return err
+}
+
+// IndexDir is the folder of the embedded index.
+func (n *Node) IndexDir() string { return filepath.Join(n.cfg.Data, "index") }
+
+// Datasets are all datasets, the ledger's own first.
+func (n *Node) Datasets() []*catalog.Dataset { return n.datasets }
+
+// Dataset returns one dataset, or fault.NotFound.
+func (n *Node) Dataset(name string) (*catalog.Dataset, error) { return n.router.Dataset(name) }
+
+// Router answers queries.
+func (n *Node) Router() *router.Router { return n.router }
+
+// Index is the search copy.
+func (n *Node) Index() *sqlite.Index { return n.index }
+
+// Config is the effective configuration.
+func (n *Node) Config() Config { return n.cfg }
+
+// Close closes the index and the pools. Idempotent.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return nil
+	}
+	n.closed = true
+	var errs []error
+	if n.index != nil {
+		errs = append(errs, n.index.Close())
+	}
+	for _, p := range n.pools {
+		errs = append(errs, p.Close())
+	}
+	for _, p := range []*db.DB{n.live, n.offline, n.archive} {
+		if p != nil {
+			errs = append(errs, p.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// View asks every store who owns the dataset's shards. It fulfils router.Viewer.
+func (n *Node) View(ctx context.Context, d *catalog.Dataset) (*catalog.View, error) {
+	return n.viewer.View(ctx, d)
+}
+
+// key reads the signing key of a name from the data folder, making it at first use.
+func (n *Node) key(name string) ([]byte, error) {
+	path := filepath.Join(n.cfg.Data, name)
+	b, err := os.ReadFile(path)
+	if err == nil && len(b) == 32 {
+		return b, nil
+	}
+	if err == nil {
+		return nil, fault.New(fault.Invalid, "read key "+path, "%d bytes instead of 32", len(b)).WithHint("delete the file to get a new key; what the old one signed is then refused")
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return nil, fault.Wrap(fault.Denied, "read key", err)
+	}
+	b = make([]byte, 32)
+	if _, err := rand.Read(b); err != nil {
+		return nil, fault.Wrap(fault.Internal, "make key", err)
+	}
+	if err := os.MkdirAll(n.cfg.Data, 0o755); err != nil {
+		return nil, fault.Wrap(fault.Denied, "make data folder", err)
+	}
+	// Written beside and linked into place: of two processes that start together, one key wins for both.
+	tmp, err := os.CreateTemp(n.cfg.Data, name+".*")
+	if err != nil {
+		return nil, fault.Wrap(fault.Denied, "write key", err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(b)
+	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return nil, fault.Wrap(fault.Unavailable, "write key", err)
+	}
+	if err := os.Link(tmp.Name(), path); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, fault.Wrap(fault.Denied, "write key", err)
+	}
+	b, err = os.ReadFile(path)
+	return b, fault.Wrap(fault.Denied, "read key", err)
+}

@@ -1,0 +1,42 @@
+// Package syncer carries the change records of the datasets' topics into the index, and proves the index against its
+// sources. (The folder is sync; the standard library has that name.)
+//
+// # Applying
+//
+// One goroutine per dataset and partition: read records, filter, apply, refresh, write the watermark, commit the offset.
+//
+//   - Filter: canal.Gate drops records of a term below the highest `open` before them, before anything is counted. Then
+//     numbers: not above the last is a duplicate and ignored; one more is next; anything else is a gap.
+//   - Every change becomes an index.Document with version (term, seq), so applying again, in any order, changes nothing
+//     (law L2). A stored version of a term that this partition never opened means that the topic is not the one the index
+//     was made from: the dataset stops.
+//   - Watermark (law L4): only at marks, which stand at the end of a transaction, and only when everything before the mark is
+//     applied and a refresh has returned. Its version is the mark's, so an older one never replaces it.
+//   - Offsets are committed to Kafka last, for people and lag tools. On a start the watermark says where to read on: the
+//     index is the truth.
+//
+// Order of writes: Apply, Refresh, PutWatermark, Commit. A crash between any two repeats what came before it.
+//
+// # Failure
+//
+// A gap (law L3), an open that was never seen, or a resume that doesn't know what was applied freezes the partition's
+// watermark, which names what is missing; documents are still applied, because their versions make that safe. It stays
+// frozen over restarts, until the dataset is loaded anew.
+//
+// An index or a Kafka that is away is tried again from the stored watermark, with a pause that doubles up to 5 s. Anything
+// else (a record strata did not write, a document that the index refuses, an unknown shard, an offset that is no longer
+// there) stops that dataset alone, with nothing committed beyond it (law L11); Stats and WaitFor say why.
+//
+// # Verifying
+//
+// Verify compares index and sources shard by shard, row by row, cell by cell, and the sums of money, computed here from what
+// was read on each side. A shard is read under its owner's snapshot (never longer than about 5 s, then a new one goes on
+// after the last key); after the snapshot is open a heartbeat is committed on live, and the index is read once it has
+// reached it. Both sides come in key order and are merged, so memory stays flat. A shard whose server orders keys
+// differently from catalog.Compare (a collation) is compared by lookups in both directions instead. What differs may only
+// have changed meanwhile: each such key is read again on both sides behind a new heartbeat, up to 5 times.
+//
+// # What it does not do
+//
+// It never repairs: gaps are named, not filled. It never mints versions. It doesn't judge the ledger's own sums.
+package syncer

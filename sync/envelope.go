@@ -1,0 +1,158 @@
+package syncer
+
+import (
+	"bytes"
+
+	"strata/fault"
+)
+
+// change is what the index wants of a record's value: slices of it.
+type change struct {
+	op            byte // c, u, d, r
+	before, after []byte
+}
+
+// parseEnvelope finds op, before and after in a change envelope (canal.Envelope's form) without decoding anything else.
+// null images come back as nil. Errors: fault.Invalid.
+func parseEnvelope(value []byte) (change, error) {
+	var c change
+	s := scanner{b: value}
+	s.space()
+	if !s.eat('{') {
+		return c, badEnvelope("no object", s.at)
+	}
+	for s.space(); !s.eat('}'); s.space() {
+		name, ok := s.text()
+		s.space()
+		if !ok || !s.eat(':') {
+			return c, badEnvelope("no field name", s.at)
+		}
+		s.space()
+		from := s.at
+		if !s.skip() {
+			return c, badEnvelope("a field that does not end", from)
+		}
+		v := value[from:s.at]
+		switch string(name) {
+		case "op":
+			if len(v) == 3 && v[0] == '"' {
+				c.op = v[1]
+			}
+		case "before":
+			c.before = image(v)
+		case "after":
+			c.after = image(v)
+		}
+		s.space()
+		if !s.eat(',') && s.at < len(value) && value[s.at] != '}' {
+			return c, badEnvelope("no comma", s.at)
+		}
+		if s.at >= len(value) {
+			return c, badEnvelope("no end", s.at)
+		}
+	}
+	switch {
+	case c.op == 'd':
+		return c, nil
+	case c.op != 'c' && c.op != 'u' && c.op != 'r':
+		return c, badEnvelope("no op", 0)
+	case c.after == nil:
+		return c, badEnvelope("no after", 0)
+	}
+	return c, nil
+}
+
+func badEnvelope(what string, at int) error {
+	return fault.New(fault.Invalid, "parse change envelope", "%s at byte %d", what, at)
+}
+
+// image is nil for null.
+func image(v []byte) []byte {
+	if len(v) == 0 || v[0] != '{' {
+		return nil
+	}
+	return v
+}
+
+// scanner walks over JSON without checking more than it needs.
+type scanner struct {
+	b  []byte
+	at int
+}
+
+func (s *scanner) space() {
+	for s.at < len(s.b) && (s.b[s.at] == ' ' || s.b[s.at] == '\n' || s.b[s.at] == '\t' || s.b[s.at] == '\r') {
+		s.at++
+	}
+}
+
+func (s *scanner) eat(c byte) bool {
+	if s.at < len(s.b) && s.b[s.at] == c {
+		s.at++
+		return true
+	}
+	return false
+}
+
+// text reads a string and returns what stands between its quotes, escapes and all.
+func (s *scanner) text() ([]byte, bool) {
+	if !s.eat('"') {
+		return nil, false
+	}
+	from := s.at
+	for {
+		i := bytes.IndexByte(s.b[s.at:], '"')
+		if i < 0 {
+			return nil, false
+		}
+		s.at += i + 1
+		slashes := 0
+		for k := s.at - 2; k >= from && s.b[k] == '\\'; k-- {
+			slashes++
+		}
+		if slashes%2 == 0 {
+			return s.b[from : s.at-1], true
+		}
+	}
+}
+
+// skip passes one value.
+func (s *scanner) skip() bool {
+	if s.at >= len(s.b) {
+		return false
+	}
+	switch s.b[s.at] {
+	case '"':
+		_, ok := s.text()
+		return ok
+	case '{', '[':
+		return s.nested()
+	}
+	from := s.at
+	for s.at < len(s.b) && s.b[s.at] != ',' && s.b[s.at] != '}' && s.b[s.at] != ']' && s.b[s.at] > ' ' {
+		s.at++
+	}
+	return s.at > from
+}
+
+func (s *scanner) nested() bool {
+	depth := 0
+	for s.at < len(s.b) {
+		switch s.b[s.at] {
+		case '"':
+			if _, ok := s.text(); !ok {
+				return false
+			}
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		}
+		s.at++
+		if depth == 0 {
+			return true
+		}
+	}
+	return false
+}

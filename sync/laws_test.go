@@ -1,0 +1,333 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"strata/canal"
+	"strata/catalog"
+	"strata/fault"
+	"strata/index"
+)
+
+// TestL2_an_older_image_never_replaces_a_newer_one: leaders take over from each other, dead ones go on writing old images,
+// and the process dies at a random write. In the end the index has exactly what the living leaders sent last.
+func TestL2_an_older_image_never_replaces_a_newer_one(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		t.Run("", func(t *testing.T) {
+			d, x := entries(), openIndex(t)
+			f, m := newMemFeed(d), model{}
+			points := CrashPoints()
+			var mu sync.Mutex
+			fuse := rapid.IntRange(1, 60).Draw(rt, "fuse")
+			dead := errors.New("dead")
+			at := func(p string) error {
+				mu.Lock()
+				defer mu.Unlock()
+				if fuse--; fuse == 0 && strings.HasPrefix(p, "sync.") {
+					return fmt.Errorf("%w at %s of %d points", dead, p, len(points))
+				}
+				return nil
+			}
+			r := run(t, x, f, at, d)
+			var l, old *leader
+			for term := range rapid.IntRange(1, 3).Draw(rt, "terms") {
+				l = newLeader(f, d, uint32(term+1))
+				l.takeOver(old)
+				for range rapid.IntRange(1, 20).Draw(rt, "changes") {
+					row := entry(rapid.IntRange(1, 3).Draw(rt, "account"), 1, rapid.IntRange(1, 1000).Draw(rt, "amount"))
+					op := rapid.SampledFrom([]byte("cuud")).Draw(rt, "op")
+					l.change(op, row)
+					m.set(d, op, row)
+					if old != nil && rapid.Bool().Draw(rt, "zombie") { // a dead leader's late record, of an image it once read
+						old.change('u', entry(rapid.IntRange(1, 3).Draw(rt, "account"), 1, -1))
+					}
+					if rapid.IntRange(0, 3).Draw(rt, "mark") == 0 {
+						l.mark(time.Now())
+					}
+				}
+				old = l
+			}
+			beat := l.mark(time.Now())
+			select {
+			case err := <-r.done: // it died; a new process goes on
+				if !errors.Is(err, dead) {
+					t.Fatal(err)
+				}
+				r = run(t, x, f, nil, d)
+			case err := <-waits(r, d.Name, beat):
+				if err != nil {
+					if err := <-r.done; !errors.Is(err, dead) {
+						t.Fatal(err)
+					}
+					r = run(t, x, f, nil, d)
+				}
+			}
+			r.reach(t, d.Name, beat)
+			if diff := m.differs(t.Context(), x, d); len(diff) > 0 {
+				rt.Fatalf("%s", diff)
+			}
+			r.cancel()
+			if err := <-r.done; err != nil && !errors.Is(err, dead) {
+				t.Fatal(err)
+			}
+		})
+	})
+}
+
+func waits(r *rig, dataset string, beat uint64) <-chan error {
+	out := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		out <- r.WaitFor(ctx, dataset, beat)
+	}()
+	return out
+}
+
+// TestL3_a_gap_freezes_the_watermark_and_is_named
+func TestL3_a_gap_freezes_the_watermark_and_is_named(t *testing.T) {
+	// Each story goes on after one good change, one mark and one more good change, and ends with a change and a mark.
+	stories := map[string]struct {
+		write  func(l *leader, f *memFeed, p int32) *leader
+		frozen string // "": not frozen
+	}{
+		"one number": {func(l *leader, _ *memFeed, p int32) *leader { l.numbers[p]++; return l }, "number 4 is missing"},
+		"many numbers": {func(l *leader, _ *memFeed, p int32) *leader { l.numbers[p] += 3; return l },
+			"numbers 4 to 6 are missing"},
+		"the tail before a resume": {func(l *leader, f *memFeed, p int32) *leader {
+			l.numbers[p] += 2
+			next := newLeader(f, l.d, l.term+1)
+			next.takeOver(l)
+			return next
+		}, "numbers 4 to 5 are missing"},
+		"a leader that doesn't know what was sent": {func(l *leader, f *memFeed, p int32) *leader {
+			l.numbers[p]--
+			next := newLeader(f, l.d, l.term+1)
+			next.takeOver(l)
+			return next
+		}, "the leader of term 2 goes on after number 2, but 3 was applied"},
+		"an open": {func(l *leader, f *memFeed, _ int32) *leader {
+			next := newLeader(f, l.d, l.term+1)
+			next.numbers, next.beat = l.numbers, l.beat
+			return next
+		}, "the open of term 2 before offset"},
+		"nothing where a dead leader goes on": {func(l *leader, f *memFeed, p int32) *leader {
+			next := newLeader(f, l.d, l.term+1)
+			next.takeOver(l)
+			l.write(p, 'u', entry(1, 1, -5), l.numbers[p]+1)
+			l.write(p, 'u', entry(1, 1, -5), l.numbers[p]+7)
+			return next
+		}, ""},
+		"nothing where records come twice": {func(l *leader, f *memFeed, p int32) *leader {
+			l.f.append(f.topics[l.d.Name][p][2])
+			l.f.append(f.topics[l.d.Name][p][4])
+			return l
+		}, ""},
+	}
+	for name, story := range stories {
+		t.Run(name, func(t *testing.T) {
+			d, x := entries(), openIndex(t)
+			f := newMemFeed(d)
+			r := run(t, x, f, nil, d)
+			l := newLeader(f, d, 1)
+			l.takeOver(nil)
+			p := l.change('c', entry(1, 1, 10))
+			good := l.mark(time.Now())
+			l.change('u', entry(1, 1, 11))
+			l = story.write(l, f, p)
+			l.change('u', entry(1, 1, 12))
+			beat := l.mark(time.Now())
+			if story.frozen == "" {
+				r.reach(t, d.Name, beat)
+				r.stop(t)
+				return
+			}
+			for range 2 { // and again in a new process
+				err := r.fails(t, d.Name, beat)
+				if !fault.Is(err, fault.Proof) || !strings.Contains(err.Error(), story.frozen) || fault.HintOf(err) == "" {
+					t.Fatalf("got %v", err)
+				}
+				ws, err := x.Watermarks(t.Context(), d.Name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, w := range ws {
+					if w.Partition == p && (!strings.HasPrefix(w.Frozen, story.frozen) || w.Heartbeat != good || w.Number != 2) {
+						t.Errorf("watermark %+v", w)
+					}
+				}
+				r.stop(t)
+				r = run(t, x, f, nil, d)
+			}
+			m := model{}
+			m.set(d, 'c', entry(1, 1, 12))
+			if diff := m.differs(t.Context(), x, d); len(diff) > 0 {
+				t.Errorf("documents after the gap are applied all the same: %s", diff)
+			}
+			r.fails(t, d.Name, beat)
+			r.stop(t)
+		})
+	}
+}
+
+// lazyIndex makes Elasticsearch of SQLite: what Apply wrote is found only after a Refresh.
+type lazyIndex struct {
+	index.Index
+	mu     sync.Mutex
+	unseen []index.Document
+	onPut  func(w index.Watermark)
+}
+
+func (z *lazyIndex) Apply(_ context.Context, _ string, docs []index.Document) ([]index.Outcome, error) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	for _, d := range docs {
+		d.After = append([]byte(nil), d.After...)
+		z.unseen = append(z.unseen, d)
+	}
+	return make([]index.Outcome, len(docs)), nil
+}
+
+func (z *lazyIndex) Refresh(ctx context.Context, dataset string) error {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	_, err := z.Index.Apply(ctx, dataset, z.unseen)
+	z.unseen = nil
+	return err
+}
+
+func (z *lazyIndex) PutWatermark(ctx context.Context, w index.Watermark) error {
+	if err := z.Index.PutWatermark(ctx, w); err != nil {
+		return err
+	}
+	z.onPut(w)
+	return nil
+}
+
+// TestL4_the_watermark_never_claims_more_than_a_search_finds: a reader takes the watermark and then searches, after every
+// watermark that is written and all the time beside it.
+func TestL4_the_watermark_never_claims_more_than_a_search_finds(t *testing.T) {
+	const beats, each = 40, 25
+	d := entries()
+	f, z := newMemFeed(d), &lazyIndex{Index: openIndex(t)}
+	look := func() error {
+		ws, err := z.Watermarks(context.Background(), d.Name)
+		if err != nil || len(ws) < int(d.Partitions) {
+			return err
+		}
+		low := ws[0].Heartbeat
+		for _, w := range ws {
+			low = min(low, w.Heartbeat)
+		}
+		n, err := z.Count(context.Background(), index.Search{Dataset: d.Name, Shards: []string{"entry_202611"}})
+		if err == nil && n < int64(low)*each {
+			err = fmt.Errorf("at heartbeat %d a search found %d rows of %d", low, n, low*each)
+		}
+		return err
+	}
+	var mu sync.Mutex
+	var wrong error
+	check := func() {
+		if err := look(); err != nil && !fault.Is(err, fault.NotFound) {
+			mu.Lock()
+			defer mu.Unlock()
+			wrong = errors.Join(wrong, err)
+		}
+	}
+	z.onPut = func(index.Watermark) { check() }
+	if err := z.Ensure(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, z, f, nil, d)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				check()
+			}
+		}
+	})
+	l := newLeader(f, d, 1)
+	l.takeOver(nil)
+	for b := range beats {
+		for i := range each {
+			l.change('c', entry(i, b, b*each+i))
+		}
+		l.mark(time.Now())
+	}
+	r.reach(t, d.Name, beats)
+	close(stop)
+	wg.Wait()
+	r.stop(t)
+	if wrong != nil {
+		t.Error(wrong)
+	}
+	if lag := r.Lag(); lag.Count != beats*uint64(d.Partitions) || lag.P99 < lag.P50 || lag.Max < lag.P99 {
+		t.Errorf("lag %+v", lag)
+	}
+}
+
+// TestL11_a_poisoned_dataset_stops_alone
+func TestL11_a_poisoned_dataset_stops_alone(t *testing.T) {
+	poisons := map[string]struct {
+		write func(l *leader, p int32)
+		says  string
+	}{
+		"a document that the index refuses": {func(l *leader, p int32) {
+			l.numbers[p]++
+			l.send(p, canal.KindChange, l.numbers[p], []byte(`{"account_id":1,"seq":1}`),
+				[]byte(`{"before":null,"after":{"account_id":1,"seq":1,"amount":"many"},"op":"c"}`), "entry_202611", catalog.Hash{})
+		}, "entry_202611/1,1"},
+		"a value that is no envelope": {func(l *leader, p int32) {
+			l.numbers[p]++
+			l.send(p, canal.KindChange, l.numbers[p], []byte(`{"account_id":1,"seq":1}`), []byte(`{"after":`), "entry_202611", catalog.Hash{})
+		}, "offset"},
+		"an unknown shard": {func(l *leader, p int32) {
+			l.numbers[p]++
+			l.send(p, canal.KindChange, l.numbers[p], nil, []byte(`{}`), "entry_nowhere", catalog.Hash{})
+		}, "entry_nowhere"},
+		"a foreign record": {func(l *leader, p int32) { l.send(p, 'X', 0, nil, nil, "", catalog.Hash{}) }, "headers"},
+	}
+	for name, poison := range poisons {
+		t.Run(name, func(t *testing.T) {
+			bad, good := entries(), entries()
+			bad.Name = "bad"
+			x := openIndex(t)
+			f := newMemFeed(bad, good)
+			r := run(t, x, f, nil, bad, good)
+			lb, lg := newLeader(f, bad, 1), newLeader(f, good, 1)
+			lb.takeOver(nil)
+			lg.takeOver(nil)
+			p := lb.change('c', entry(1, 1, 10))
+			before := lb.mark(time.Now())
+			r.reach(t, "bad", before)
+			poison.write(lb, p)
+			beat := lb.mark(time.Now())
+			err := r.fails(t, "bad", beat)
+			if !strings.Contains(err.Error(), poison.says) {
+				t.Errorf("it says %v", err)
+			}
+			for range 3 {
+				lg.change('c', entry(2, 2, 20))
+				r.reach(t, good.Name, lg.mark(time.Now()))
+			}
+			st := r.Stats()
+			if st.Datasets[0].State != Stopped || st.Datasets[0].Partitions[p].Heartbeat != before || st.Datasets[1].State != Running {
+				t.Errorf("stats %+v", st)
+			}
+			r.stop(t)
+		})
+	}
+}

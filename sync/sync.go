@@ -1,0 +1,200 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"strata/catalog"
+	"strata/fault"
+	"strata/index"
+)
+
+// maxPause bounds the wait before a dataset whose server is away is tried again.
+const maxPause = 5 * time.Second
+
+// Target is what a Sync needs of an index: the applying side, and where it stopped.
+type Target interface {
+	index.Writer
+	// Watermarks is index.Reader's.
+	Watermarks(ctx context.Context, dataset string) ([]index.Watermark, error)
+}
+
+// Config of a Sync. Everything without a default is required.
+type Config struct {
+	Index    Target
+	Feed     Feed
+	Datasets []*catalog.Dataset
+	Now      func() time.Time
+	Log      *slog.Logger
+	// At is asked at every crash point; an error ends Run with it. nil: none.
+	At func(point string) error
+	// Pause before the first retry of a server that is away; it doubles up to 5 s. 0: 100 ms.
+	Pause time.Duration
+}
+
+// CrashPoints are the names that Config.At is asked with, in the order of the writes.
+func CrashPoints() []string {
+	return []string{"sync.apply", "sync.applied", "sync.refresh", "sync.refreshed", "sync.watermark", "sync.watermarked",
+		"sync.commit", "sync.committed"}
+}
+
+// Sync applies topics to an index.
+type Sync struct {
+	cfg  Config
+	sets []*set
+	lag  histogram
+}
+
+// New checks the configuration.
+func New(cfg Config) (*Sync, error) {
+	var errs []error
+	need := func(ok bool, what string) {
+		if !ok {
+			errs = append(errs, fault.New(fault.Invalid, "configure sync", "no %s", what))
+		}
+	}
+	need(cfg.Index != nil, "index")
+	need(cfg.Feed != nil, "feed")
+	need(len(cfg.Datasets) > 0, "dataset")
+	need(cfg.Now != nil, "clock")
+	need(cfg.Log != nil, "logger")
+	for _, d := range cfg.Datasets {
+		need(d.Partitions > 0, "partitions for dataset "+d.Name)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if cfg.At == nil {
+		cfg.At = func(string) error { return nil }
+	}
+	if cfg.Pause <= 0 {
+		cfg.Pause = 100 * time.Millisecond
+	}
+	s := &Sync{cfg: cfg}
+	for _, d := range cfg.Datasets {
+		s.sets = append(s.sets, newSet(d))
+	}
+	return s, nil
+}
+
+// crash is an error of a crash point: it ends Run as the process's death would.
+type crash struct{ err error }
+
+func (c *crash) Error() string { return c.err.Error() }
+func (c *crash) Unwrap() error { return c.err }
+
+func (s *Sync) at(point string) error {
+	if err := s.cfg.At(point); err != nil {
+		return &crash{err}
+	}
+	return nil
+}
+
+// Run applies until ctx ends, and returns nil then. A dataset that stops does not end it; see Stats.
+func (s *Sync) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, t := range s.sets {
+		g.Go(func() error { return s.runSet(ctx, t) })
+	}
+	return g.Wait()
+}
+
+// runSet runs one dataset, again and again while its servers are only away.
+func (s *Sync) runSet(ctx context.Context, t *set) error {
+	pause := s.cfg.Pause
+	for {
+		before := t.moves()
+		err := s.runOnce(ctx, t)
+		var c *crash
+		switch {
+		case errors.As(err, &c):
+			return c.err
+		case ctx.Err() != nil:
+			return nil
+		case err == nil: // only a requested stop ends a partition without an error
+			return nil
+		case !transient(err):
+			t.stop(Stopped, err)
+			s.cfg.Log.Error("dataset stopped", "dataset", t.d.Name, "err", err, "hint", fault.HintOf(err))
+			return nil
+		}
+		if t.moves() != before {
+			pause = s.cfg.Pause
+		}
+		t.stop(Retrying, err)
+		s.cfg.Log.Warn("dataset is tried again", "dataset", t.d.Name, "err", err, "pause", pause)
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// transient reports whether the error is of a server that is away or busy.
+func transient(err error) bool {
+	return fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Timeout) || fault.Is(err, fault.Busy)
+}
+
+// runOnce runs a dataset's partitions from their stored watermarks until the first error.
+func (s *Sync) runOnce(ctx context.Context, t *set) error {
+	if err := s.cfg.Index.Ensure(ctx, t.d); err != nil {
+		return err
+	}
+	marks, err := s.cfg.Index.Watermarks(ctx, t.d.Name)
+	if err != nil {
+		return err
+	}
+	from := make([]index.Watermark, t.d.Partitions)
+	for i := range from {
+		from[i] = index.Watermark{Dataset: t.d.Name, Partition: int32(i)}
+	}
+	for _, m := range marks {
+		if int(m.Partition) >= len(from) {
+			return fault.New(fault.Unsafe, "sync "+t.d.Name, "the index has a watermark of partition %d, the dataset %d partitions", m.Partition, len(from)).
+				WithHint("the number of partitions can't change; rebuild the index for a new topic")
+		}
+		from[m.Partition] = m
+	}
+	t.start(from)
+	g, ctx := errgroup.WithContext(ctx)
+	for _, m := range from {
+		p := newPartition(s, t, m)
+		g.Go(func() error { return p.run(ctx) })
+	}
+	return g.Wait()
+}
+
+// Lag is the commit-to-searchable lag of all datasets' marks since the last ResetLag.
+func (s *Sync) Lag() Lag { return s.lag.read(false) }
+
+// ResetLag returns the lag of the window so far and begins a new one.
+func (s *Sync) ResetLag() Lag { return s.lag.read(true) }
+
+// Stats is a picture of now.
+func (s *Sync) Stats() Stats {
+	out := Stats{Lag: s.Lag()}
+	for _, t := range s.sets {
+		out.Datasets = append(out.Datasets, t.stats())
+	}
+	return out
+}
+
+// WaitFor blocks until everything that was committed on live before that heartbeat is searchable in the dataset's index.
+// Errors: NotFound for a dataset this Sync doesn't have; fault.Proof where a partition is frozen; the dataset's own error
+// where it has stopped; ctx's.
+func (s *Sync) WaitFor(ctx context.Context, dataset string, heartbeat uint64) error {
+	for _, t := range s.sets {
+		if t.d.Name == dataset {
+			return t.waitFor(ctx, heartbeat)
+		}
+	}
+	return fault.New(fault.NotFound, "wait for index", "no dataset %q", dataset)
+}
