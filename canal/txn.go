@@ -74,6 +74,8 @@ type Last struct {
 type Position struct {
 	GTID string `json:"gtid"` // the GTID set up to here; "" is the very beginning
 	Last Last   `json:"last"` // the group just before; zero where none was seen
+	// XA lists prepared XA transactions that are open here and have no captured changes, joined by semicolons.
+	XA string `json:"xa,omitempty"`
 }
 
 // PartPosition is a place in a Kafka partition.

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"regexp"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"strata/fault"
@@ -61,8 +62,15 @@ func isNumber(s string) bool {
 }
 
 func isDate(s string) bool {
-	ok, _ := regexp.MatchString(`^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}:\d{2}(\.\d{1,6})?)?$`, s)
-	return ok
+	for _, layout := range []string{"2006-01-02", "2006-01-02 15:04:05", "2006-01-02T15:04:05"} {
+		if len(s) != len(layout) && !(len(layout) > 10 && len(s) > len(layout)+1 && len(s) <= len(layout)+7 && s[len(layout)] == '.') {
+			continue
+		}
+		if _, err := time.Parse(layout, s); err == nil { // a fraction is accepted after the seconds
+			return true
+		}
+	}
+	return false
 }
 
 func isTime(s string) bool {

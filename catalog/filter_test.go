@@ -118,3 +118,16 @@ func TestFilter_check_names_the_fault(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestCheckCell_dates(t *testing.T) {
+	dt := Type{Kind: DateTime, FSP: 6}
+	for text, ok := range map[string]bool{
+		"2026-01-31": true, "2026-01-31 08:00:00": true, "2026-01-31T08:00:00.5": true, "2026-01-31 08:00:00.123456": true,
+		"2026-02-31": false, "2026-1-3": false, "2026-01-31 25:00:00": false, "2026-01-31 08:00:00.": false,
+		"2026-01-31 08:00:00.1234567": false, "": false, "2026-01-31 08:00": false,
+	} {
+		if err := CheckCell(dt, text); (err == nil) != ok {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -121,20 +122,17 @@ func MergeView(d *Dataset, says []Says) (*View, error) {
 			v.Holdings = append(v.Holdings, b.h)
 		}
 	}
-	slices.SortFunc(v.Holdings, func(a, b Holding) int {
-		if a.Shard.Late != b.Shard.Late {
-			if a.Shard.Late {
-				return 1
-			}
-			return -1
-		}
-		if a.Shard.Range.From != b.Shard.Range.From {
-			if a.Shard.Range.From < b.Shard.Range.From {
-				return -1
-			}
+	slices.SortFunc(v.Holdings, compareHoldings)
+	return v, nil
+}
+
+// compareHoldings orders by the start of the range, late shards last.
+func compareHoldings(a, b Holding) int {
+	if a.Shard.Late != b.Shard.Late {
+		if a.Shard.Late {
 			return 1
 		}
-		return strings.Compare(a.Shard.Table, b.Shard.Table)
-	})
-	return v, nil
+		return -1
+	}
+	return cmp.Or(cmp.Compare(a.Shard.Range.From, b.Shard.Range.From), strings.Compare(a.Shard.Table, b.Shard.Table))
 }

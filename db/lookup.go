@@ -34,7 +34,7 @@ func (d *DB) Lookup(ctx context.Context, ds *catalog.Dataset, h catalog.Holding,
 		if err == driver.ErrBadConn && try < badConnTries {
 			continue
 		}
-		return row, found, setupHint(classify(ctx, op, err))
+		return row, found, d.setup(ctx, classify(ctx, op, err))
 	}
 }
 

@@ -88,38 +88,42 @@ func TestMySQL(t *testing.T) {
 			t.Errorf("%+v", says)
 		}
 	})
-	t.Run("settings and positions", func(t *testing.T) {
-		must(t, r.CheckCapture(t.Context()))
-		must(t, r.CheckDurable(t.Context()))
-		id, err := r.Identity(t.Context())
+	t.Run("settings and positions", func(t *testing.T) { mysqlSettings(t, w, r) })
+	t.Run("cancel", func(t *testing.T) { mysqlCancel(t, w, r) })
+}
+
+func mysqlSettings(t *testing.T, w, r *db.DB) {
+	must(t, r.CheckCapture(t.Context()))
+	must(t, r.CheckDurable(t.Context()))
+	id, err := r.Identity(t.Context())
+	must(t, err)
+	if id.UID == "" {
+		t.Errorf("%+v", id)
+	}
+	pos, err := db.GTIDPos(t.Context(), w)
+	must(t, err)
+	for _, wait := range []time.Duration{0, time.Second} {
+		ok, err := db.HasGTID(t.Context(), r, pos, wait)
 		must(t, err)
-		if id.UID == "" {
-			t.Errorf("%+v", id)
+		if !ok {
+			t.Errorf("lacks its own position %q", pos)
 		}
-		pos, err := db.GTIDPos(t.Context(), w)
-		must(t, err)
-		for _, wait := range []time.Duration{0, time.Second} {
-			ok, err := db.HasGTID(t.Context(), r, pos, wait)
-			must(t, err)
-			if !ok {
-				t.Errorf("lacks its own position %q", pos)
-			}
-		}
+	}
+}
+
+func mysqlCancel(t *testing.T, w, r *db.DB) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		_, err := r.Query(ctx, ledger(), []string{"id"}, "SELECT SLEEP(60) /* cancel_mysql */")
+		done <- err
+	}()
+	localtest.Eventually(t, 5*time.Second, "statement runs", func() (bool, error) {
+		n, err := statements(t.Context(), w, "cancel_mysql")
+		return n == 1, err
 	})
-	t.Run("cancel", func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		done := make(chan error, 1)
-		go func() {
-			_, err := r.Query(ctx, ds, []string{"id"}, "SELECT SLEEP(60) /* cancel_mysql */")
-			done <- err
-		}()
-		localtest.Eventually(t, 5*time.Second, "statement runs", func() (bool, error) {
-			n, err := statements(t.Context(), w, "cancel_mysql")
-			return n == 1, err
-		})
-		cancel()
-		wantKind(t, <-done, fault.Interrupted)
-		gone(t, w, "cancel_mysql")
-	})
+	cancel()
+	wantKind(t, <-done, fault.Interrupted)
+	gone(t, w, "cancel_mysql")
 }

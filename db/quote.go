@@ -58,7 +58,7 @@ func Bind(t catalog.Type, cell []byte, args []any) (expr string, out []any, err 
 		return "NULL", args, nil
 	}
 	text := string(cell)
-	if err := catalog.CheckCell(t, text); err != nil {
+	if err := catalog.CheckCell(t, text); err != nil && !(t.Kind.Temporal() && zeroDate(text)) {
 		return "", args, err
 	}
 	switch t.Kind {
@@ -89,4 +89,10 @@ func Bind(t catalog.Type, cell []byte, args []any) (expr string, out []any, err 
 		return "?", append(args, raw), nil
 	}
 	return "?", append(args, text), nil
+}
+
+// zeroDate reports whether text is a date with a zero month or day, which a server may hold but nobody may write in a
+// query.
+func zeroDate(text string) bool {
+	return len(text) >= 10 && strings.Trim(text, "0123456789-: .") == "" && text[4] == '-' && text[7] == '-' && strings.Contains(text[4:10], "-00")
 }

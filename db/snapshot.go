@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,7 +63,7 @@ func (d *DB) SnapshotAll(ctx context.Context, reads ...Reading) (*Snapshot, erro
 			continue
 		}
 		if err != nil {
-			return nil, setupHint(classify(ctx, op, err))
+			return nil, d.setup(ctx, classify(ctx, op, err))
 		}
 		return s, nil
 	}
@@ -178,13 +179,17 @@ func checkPart(op string, store catalog.Store, h catalog.Holding, p partSays, st
 	return fault.New(fault.Stale, op, "%s says shard %s is %s at epoch %d, the view says owned at %d", store, h.Shard.Table, p.state, p.epoch, h.Epoch)
 }
 
-// setupHint turns "no such table" for strata's own tables into what the operator can do.
-func setupHint(err error) error {
-	var e *fault.Error
-	if IsNoTable(err) && errors.As(err, &e) && strings.Contains(err.Error(), ".strata_") {
-		return (&fault.Error{Kind: fault.Unsafe, Op: e.Op, Err: e.Err}).WithHint("run `strata init`: this schema was never set up for strata")
+// setup finds out whether "no such table" means that the schema was never set up for strata.
+func (d *DB) setup(ctx context.Context, err error) error {
+	if !IsNoTable(err) {
+		return err
 	}
-	return err
+	have, errTables := Tables(ctx, d, "strata_")
+	if errTables != nil || slices.Contains(have, "strata_part") && slices.Contains(have, "strata_heartbeat") {
+		return err
+	}
+	return fault.Wrap(fault.Unsafe, "use schema "+d.Schema()+" of "+d.cfg.Name, err).(*fault.Error).
+		WithHint("run `strata init`: the schema lacks strata_part or strata_heartbeat")
 }
 
 // Heartbeat is the store's heartbeat as this snapshot sees it.

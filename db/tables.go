@@ -62,7 +62,7 @@ func Says(ctx context.Context, d *DB, ds *catalog.Dataset) (catalog.Says, error)
 	}
 	rows, err := d.pool.QueryContext(ctx, "SELECT shard, range_from, range_to, epoch, token, state FROM strata_part WHERE dataset=? ORDER BY shard", ds.Name)
 	if err != nil {
-		return catalog.Says{}, setupHint(classify(ctx, op, err))
+		return catalog.Says{}, d.setup(ctx, classify(ctx, op, err))
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
@@ -84,7 +84,7 @@ func Beat(ctx context.Context, d *DB, now catalog.Instant) (h Heartbeat, err err
 	}
 	defer func() { _ = tx.Rollback() }()
 	if _, err = tx.ExecContext(ctx, "INSERT INTO strata_heartbeat (id, seq, at) VALUES (1, 1, ?) ON DUPLICATE KEY UPDATE seq=seq+1, at=VALUES(at)", int64(now)); err != nil {
-		return h, setupHint(classify(ctx, op, err))
+		return h, d.setup(ctx, classify(ctx, op, err))
 	}
 	if err = tx.QueryRowContext(ctx, "SELECT seq, at FROM strata_heartbeat WHERE id=1").Scan(&h.Seq, &h.At); err != nil {
 		return h, classify(ctx, op, err)

@@ -112,8 +112,8 @@ func typeIsCanonical(t *testing.T, w, r *db.DB, c typeCase) {
 // bindFinds checks that Bind's expression, written to the column, gives the same row again: the cell is whole.
 func bindFinds(t *testing.T, w *db.DB, typ catalog.Type, cell []byte, id int) {
 	t.Helper()
-	if typ.Kind == catalog.Text && len(cell) > 1000 || string(cell) == "0000-00-00 00:00:00" || strings.Contains(string(cell), "-00") {
-		return // a zero date is no comparable value
+	if typ.Kind == catalog.Text && len(cell) > 1000 {
+		return
 	}
 	if k := typ.Kind; (k == catalog.Float || k == catalog.Double) && string(cell) == "0" {
 		return // a stored negative zero reads as zero

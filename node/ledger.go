@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"strata/catalog"
 	"strata/core"
@@ -13,15 +12,9 @@ import (
 	"strata/fault"
 )
 
-// LedgerOptions are what a ledger needs beyond the configuration.
-type LedgerOptions struct {
-	Now      func() time.Time // the lane's clock; nil: the node's
-	FirstDay time.Time        // accounting date of an empty ledger; zero: the day of Now
-}
-
 // Ledger opens the core on the live primary and makes its tables where they are missing. Its Run must run for transfers
 // to be answered.
-func (n *Node) Ledger(ctx context.Context, o LedgerOptions) (*coremysql.Ledger, error) {
+func (n *Node) Ledger(ctx context.Context) (*coremysql.Ledger, error) {
 	if !n.cfg.Ledger {
 		return nil, fault.New(fault.Invalid, "open ledger", "this configuration has no ledger").WithHint("set ledger: true")
 	}
@@ -29,10 +22,7 @@ func (n *Node) Ledger(ctx context.Context, o LedgerOptions) (*coremysql.Ledger, 
 	if err != nil {
 		return nil, err
 	}
-	if o.Now == nil {
-		o.Now = n.now
-	}
-	return coremysql.New(ctx, coremysql.Config{DB: w, Now: o.Now, FirstDay: o.FirstDay,
+	return coremysql.New(ctx, coremysql.Config{DB: w, Now: n.ledgerClock, FirstDay: n.firstDay,
 		TransferShards: n.cfg.TransferShards, EntryShards: n.cfg.EntryShards, Log: n.log, At: n.at})
 }
 

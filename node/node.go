@@ -27,6 +27,10 @@ type Options struct {
 	Now    func() time.Time
 	// At is asked at every named crash point of every room; nil: none.
 	At func(point string) error
+	// LedgerClock is the clock of the ledger's lane; nil: Now. A load of the past runs on its own.
+	LedgerClock func() time.Time
+	// FirstDay is the accounting date of an empty ledger; zero: the day of LedgerClock.
+	FirstDay time.Time
 }
 
 // Node is one process's rooms.
@@ -42,6 +46,9 @@ type Node struct {
 	viewer   *routermysql.Viewer
 	index    *sqlite.Index
 	router   *router.Router
+
+	ledgerClock func() time.Time
+	firstDay    time.Time
 
 	mu     sync.Mutex
 	pools  map[string]*db.DB // opened when needed
@@ -77,7 +84,11 @@ func OpenAndSetup(ctx context.Context, o Options) (*Node, error) {
 }
 
 func connect(ctx context.Context, o Options) (*Node, error) {
-	n := &Node{cfg: o.Config, log: o.Log, now: o.Now, at: o.At, pools: map[string]*db.DB{}}
+	n := &Node{cfg: o.Config, log: o.Log, now: o.Now, at: o.At, pools: map[string]*db.DB{},
+		ledgerClock: o.LedgerClock, firstDay: o.FirstDay}
+	if n.ledgerClock == nil {
+		n.ledgerClock = n.now
+	}
 	if n.log == nil || n.now == nil {
 		return nil, fault.New(fault.Internal, "open node", "no logger or no clock")
 	}
@@ -150,7 +161,7 @@ func (n *Node) setup(ctx context.Context) error {
 	if !n.cfg.Ledger {
 		return nil
 	}
-	_, err = n.Ledger(ctx, LedgerOptions{Now: n.now})
+	_, err = n.Ledger(ctx)
 	return err
 }
 

@@ -234,7 +234,7 @@ func (x *Result) attempt(ctx context.Context) error {
 	if len(x.legs) < 2 {
 		return x.fill(ctx)
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	var g errgroup.Group // without its context: a source may keep a statement running under the one it gets
 	for _, l := range x.legs {
 		g.Go(func() error { return l.pull(ctx) })
 	}
@@ -288,7 +288,10 @@ func (x *Result) forgive(ctx context.Context, err error) error {
 	}
 	x.r.stats.replans.Add(1)
 	x.r.cfg.Log.Info("query is planned again", "dataset", x.p.ds.Name, "rows", x.emitted, "err", err)
-	// A mover needs a moment between two states of a range: 5 ms, then doubling to 80 ms.
+	if x.tries == 0 {
+		return nil
+	}
+	// A mover needs a moment between two states of a range: 5 ms, then doubling to 40 ms.
 	pause := time.NewTimer(5 * time.Millisecond << (x.tries - 1))
 	defer pause.Stop()
 	select {

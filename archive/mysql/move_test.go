@@ -4,15 +4,16 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 
 	"strata/archive"
-	"strata/catalog"
 	"strata/local"
 	"strata/local/localtest"
 )
 
 func TestMove_all_old_shards_go_and_nothing_else(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 3, 25)
 	r := w.watch(t)
 	m := w.mover(t, nil)
@@ -53,6 +54,7 @@ func TestMove_all_old_shards_go_and_nothing_else(t *testing.T) {
 }
 
 func TestMove_an_empty_shard(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 0)
 	m := w.mover(t, nil)
 	res, err := m.Run(t.Context(), w.planFor(t, m))
@@ -62,6 +64,7 @@ func TestMove_an_empty_shard(t *testing.T) {
 }
 
 func TestMove_more_rows_than_a_chunk(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 2500)
 	m := w.mover(t, nil, func(c *Config) { c.BatchRows = 700 })
 	res, err := m.Run(t.Context(), w.planFor(t, m))
@@ -93,86 +96,84 @@ func TestMove_more_rows_than_a_chunk(t *testing.T) {
 	})
 }
 
-// Every step can end at every point: a successor finishes, and a reader sees every row exactly once all the time.
-func TestL5_every_row_exactly_once_through_a_crash_at_every_point(t *testing.T) {
-	points := archive.MovePoints()
-	w := newWorld(t, len(points), 25)
-	r := w.watch(t)
-	for i, point := range points {
-		t.Run(point, func(t *testing.T) {
-			trap := local.NewTrap(point, 1)
-			m := w.mover(t, trap.At)
-			_, err := m.Run(t.Context(), w.planFor(t, m, w.days[i]))
-			if !errors.Is(err, local.ErrCrash) {
-				t.Fatalf("no crash: %v", err)
+// inGroups gives each point a shard of its own, a few points to a world: a reader's pass stays short.
+func inGroups(t *testing.T, points []string, rows int, run func(t *testing.T, w *world, r *watcher, point, table string)) {
+	t.Helper()
+	for group := range slices.Chunk(points, 8) {
+		w := newWorld(t, len(group), rows)
+		r := w.watch(t)
+		for i, point := range group {
+			t.Run(point, func(t *testing.T) { run(t, w, r, point, w.days[i]) })
+			if t.Failed() {
+				break
 			}
-			r.pass(t)
-			next := w.mover(t, nil)
-			plan := w.planFor(t, next, w.days[i])
-			if _, err := next.Run(t.Context(), plan); err != nil {
-				t.Fatalf("the successor: %v", err)
-			}
-			standing(t, w, w.days[i], archive.Sealed)
-		})
-		if t.Failed() {
-			break
+		}
+		r.pass(t)
+		r.end(t)
+		if got := w.tables(t, w.live); !slices.Equal(got, []string{"e_20260720", "e_late_1"}) {
+			t.Errorf("live has %v", got)
 		}
 	}
-	r.pass(t)
-	r.end(t)
+}
+
+// Every step can end at every point: a successor finishes, and a reader sees every row exactly once all the time.
+func TestL5_every_row_exactly_once_through_a_crash_at_every_point(t *testing.T) {
+	t.Parallel()
+	inGroups(t, archive.MovePoints(), 25, func(t *testing.T, w *world, r *watcher, point, table string) {
+		m := w.mover(t, local.NewTrap(point, 1).At)
+		_, err := m.Run(t.Context(), w.planFor(t, m, table))
+		if !errors.Is(err, local.ErrCrash) {
+			t.Fatalf("no crash: %v", err)
+		}
+		r.pass(t)
+		next := w.mover(t, nil)
+		if _, err := next.Run(t.Context(), w.planFor(t, next, table)); err != nil {
+			t.Fatalf("the successor: %v", err)
+		}
+		standing(t, w, table, archive.Sealed)
+	})
 }
 
 // A mover that stands still at any point, and goes on after a successor has finished, changes nothing.
 func TestL5_a_mover_that_was_overtaken_changes_nothing(t *testing.T) {
+	t.Parallel()
 	points := archive.MovePoints()
-	last := slices.Index(points, archive.PointSealLive) // after it there is nothing left to overtake
-	points = points[:last]
-	w := newWorld(t, len(points), 15)
-	r := w.watch(t)
-	for i, point := range points {
-		t.Run(point, func(t *testing.T) {
-			reached, goOn := make(chan struct{}), make(chan struct{})
-			stopped := false
-			m := w.mover(t, func(p string) error {
-				if p == point && !stopped {
-					stopped = true
+	points = points[:slices.Index(points, archive.PointSealLive)] // after it there is nothing left to overtake
+	inGroups(t, points, 15, func(t *testing.T, w *world, _ *watcher, point, table string) {
+		reached, goOn := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		m := w.mover(t, func(p string) error {
+			if p == point {
+				once.Do(func() {
 					close(reached)
 					<-goOn
-				}
-				return nil
-			})
-			plan := w.planFor(t, m, w.days[i])
-			ended := make(chan error, 1)
-			go func() {
-				_, err := m.Run(t.Context(), plan)
-				ended <- err
-			}()
-			select {
-			case <-reached:
-			case err := <-ended:
-				t.Fatalf("it ended before: %v", err)
+				})
 			}
-			next := w.mover(t, nil)
-			_, err := next.Run(t.Context(), w.planFor(t, next, w.days[i]))
-			close(goOn)
-			stale := <-ended
-			if err != nil {
-				t.Fatalf("the successor: %v", err)
-			}
-			if stale == nil {
-				t.Error("the mover that was overtaken believes that it finished")
-			}
-			standing(t, w, w.days[i], archive.Sealed)
+			return nil
 		})
-		if t.Failed() {
-			break
+		plan := w.planFor(t, m, table)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := m.Run(t.Context(), plan)
+			ended <- err
+		}()
+		select {
+		case <-reached:
+		case err := <-ended:
+			t.Fatalf("it ended before: %v", err)
 		}
-	}
-	r.pass(t)
-	r.end(t)
-	if got := w.tables(t, w.live); !slices.Equal(got, []string{"e_20260720", "e_late_1"}) {
-		t.Errorf("live has %v", got)
-	}
+		next := w.mover(t, nil)
+		_, err := next.Run(t.Context(), w.planFor(t, next, table))
+		close(goOn)
+		stale := <-ended
+		if err != nil {
+			t.Fatalf("the successor: %v", err)
+		}
+		if stale == nil {
+			t.Error("the mover that was overtaken believes that it finished")
+		}
+		standing(t, w, table, archive.Sealed)
+	})
 }
 
 // standing checks the stage of a table.
@@ -251,6 +252,7 @@ func dump(t testing.TB, w *world) []string {
 
 // A whole-shard move deletes no row: the binlog has a marker row and DDL, and no delete event of the table.
 func TestL6_a_move_deletes_no_row_and_leaves_its_mark(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 1, 30)
 	localtest.Exec(t, w.app, "CREATE TABLE app_log (n INT)")
 	before := binlogEnd(t, w)
@@ -275,6 +277,7 @@ func TestL6_a_move_deletes_no_row_and_leaves_its_mark(t *testing.T) {
 }
 
 func TestPlan_says_why_a_shard_stays(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, 6, 4)
 	localtest.Exec(t, w.app, "INSERT INTO e_20260101 (id, sub, at, unit) VALUES (-1, '', '2026-01-02 00:00:00', 'EUR')")
 	localtest.Exec(t, w.app, "CREATE TRIGGER theirs AFTER INSERT ON e_20260102 FOR EACH ROW SET @x=1")
@@ -303,5 +306,4 @@ func TestPlan_says_why_a_shard_stays(t *testing.T) {
 	if t.Failed() {
 		t.Log(plan)
 	}
-	_ = catalog.Live
 }

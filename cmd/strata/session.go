@@ -23,6 +23,8 @@ const (
 	// withPipeline: capture and index must go on, because the command waits for them. Where no other process does that
 	// (a demo's folder that nobody runs) this one does.
 	withPipeline
+	// setUp: strata's own tables are made where they are missing.
+	setUp
 )
 
 // session is a command's connection to what it works on: a configuration's servers, or a demo's folder.
@@ -45,13 +47,20 @@ type addressBook struct {
 	GraphQL string `json:"graphql"` // ""
 }
 
-// open finds what to work on: --config, --data, ./strata.yaml, in this order.
+// open is openWith without options of the command's own.
 func (m *Main) open(ctx context.Context, cli *CLI, want need) (*session, error) {
+	return m.openWith(ctx, cli, want, node.Options{})
+}
+
+// openWith finds what to work on: --config, --data, ./strata.yaml, in this order. o carries what the command adds to the
+// node's options.
+func (m *Main) openWith(ctx context.Context, cli *CLI, want need, o node.Options) (*session, error) {
+	o.Log, o.Now, o.At = m.Log, time.Now, local.CrashFromEnv(m.Getenv)
 	switch {
 	case cli.Config != "" && cli.Data != "":
 		return nil, fault.New(fault.Invalid, "read flags", "--config and --data exclude each other")
 	case cli.Data != "":
-		return m.openFolder(ctx, cli.Data, want)
+		return m.openFolder(ctx, cli.Data, want, o)
 	}
 	path := cli.Config
 	if path == "" {
@@ -61,15 +70,15 @@ func (m *Main) open(ctx context.Context, cli *CLI, want need) (*session, error) 
 				WithHint("name one with --config FILE, or a demo's folder with --data DIR")
 		}
 	}
-	cfg, err := node.Load(path, m.Getenv)
-	if err != nil {
+	var err error
+	if o.Config, err = node.Load(path, m.Getenv); err != nil {
 		return nil, err
 	}
-	return m.openNode(ctx, cfg, nil, false)
+	return openNode(ctx, o, nil, want)
 }
 
 // openFolder works on a demo's folder: beside the running demo, or by starting its servers again.
-func (m *Main) openFolder(ctx context.Context, dir string, want need) (*session, error) {
+func (m *Main) openFolder(ctx context.Context, dir string, want need, o node.Options) (*session, error) {
 	if _, err := os.Stat(filepath.Join(dir, "version")); err != nil {
 		return nil, fault.New(fault.Invalid, "open data folder", "%s is not a demo's folder", dir).
 			WithHint("make one: strata demo --data %s", dir)
@@ -80,22 +89,31 @@ func (m *Main) openFolder(ctx context.Context, dir string, want need) (*session,
 		if rerr != nil {
 			return nil, errors.Join(err, rerr)
 		}
-		return m.openNode(ctx, folderConfig(dir, book.Addresses), nil, false)
+		if want == withPipeline {
+			want = attachOnly // the process that runs the folder goes on capturing
+		}
+		o.Config = folderConfig(dir, book.Addresses)
+		return openNode(ctx, o, nil, want)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return m.openNode(ctx, folderConfig(dir, stack.Addresses), stack, want == withPipeline)
+	o.Config = folderConfig(dir, stack.Addresses)
+	return openNode(ctx, o, stack, want)
 }
 
-func (m *Main) openNode(ctx context.Context, cfg node.Config, stack *local.Stack, pipeline bool) (*session, error) {
+func openNode(ctx context.Context, o node.Options, stack *local.Stack, want need) (*session, error) {
 	s := &session{stack: stack, cancel: func() {}}
-	n, err := node.Open(ctx, node.Options{Config: cfg, Log: m.Log, Now: time.Now, At: local.CrashFromEnv(m.Getenv)})
+	open := node.Open
+	if want == setUp {
+		open = node.OpenAndSetup
+	}
+	n, err := open(ctx, o)
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	s.node = n
-	if pipeline {
+	if stack != nil && want == withPipeline {
 		run, cancel := context.WithCancel(ctx)
 		s.cancel, s.done = cancel, make(chan error, 1)
 		go func() { s.done <- n.Run(run, node.Roles{Canal: true, Sync: true}) }()

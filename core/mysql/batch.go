@@ -150,13 +150,11 @@ func (l *Ledger) recall(ctx context.Context, x *tx, byID []*item) error {
 			return fault.New(fault.Internal, op, "id %q was not asked for", id)
 		}
 		it.fresh = false
-		if string(body) != string(it.body[:]) {
-			it.answer = core.ConflictAnswer()
-			continue
-		}
-		if it.answer, err = core.ParseAnswer(outcome, answer); err != nil {
+		if it.kept, err = core.ParseAnswer(outcome, answer); err != nil {
 			return err
 		}
+		copy(it.keptBody[:], body)
+		it.answer = it.remembered(it.body)
 		if it.answer.Outcome == core.Replayed && it.sent.Outcome == core.Applied && slices.Equal(it.answer.Balances, it.sent.Balances) {
 			it.answer.Outcome = core.Applied // by the commit whose answer was lost
 		}
@@ -164,19 +162,24 @@ func (l *Ledger) recall(ctx context.Context, x *tx, byID []*item) error {
 	return db.Classify(op, rows.Err())
 }
 
+// remembered is what a transfer with this id and the body gets: the id is known, from before or by this batch.
+func (it *item) remembered(body [32]byte) core.Answer {
+	if body != it.keptBody {
+		return core.ConflictAnswer()
+	}
+	return it.kept.Again()
+}
+
 // settle answers the items that repeat an id of their own batch.
 func settle(b *batch) {
 	for _, it := range b.items {
-		switch {
-		case it.same == nil:
-		case it.same.body != it.body:
-			it.answer = core.ConflictAnswer()
-		case it.same.fresh:
-			it.answer = it.same.answer.Again()
-		case it.same.answer.Outcome == core.Conflict:
-			it.answer = core.ConflictAnswer()
-		default:
-			it.answer = it.same.answer.Again()
+		if it.same == nil && it.fresh {
+			it.kept, it.keptBody = it.answer, it.body
+		}
+	}
+	for _, it := range b.items {
+		if it.same != nil {
+			it.answer = it.same.remembered(it.body)
 		}
 	}
 }

@@ -56,6 +56,9 @@ type item struct {
 	fresh  bool      // the id was not there
 	answer core.Answer
 	sent   core.Answer // of a commit whose answer was lost
+	// kept and keptBody are what its id is remembered with, from before or from this batch.
+	kept     core.Answer
+	keptBody [32]byte
 }
 
 // batch is what one transaction shall do. Its time is fixed: doing it again gives the same rows.

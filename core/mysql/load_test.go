@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"strata/core/load"
-"strata/local/localtest"
-"strings"
+	"strata/local/localtest"
+	"strings"
 )
 
 // TestLoadRate prints the rate of the demo's load; STRATA_LOAD is its size.
@@ -18,7 +18,9 @@ func TestLoadRate(t *testing.T) {
 		t.Skip("STRATA_LOAD is not set")
 	}
 	s := fresh(t)
- if o := os.Getenv("OPTS"); o != "" { s.dsn = localtest.Schema(t, localtest.Maria(t, strings.Fields(o)...)) }
+	if o := os.Getenv("OPTS"); o != "" {
+		s.dsn = localtest.Schema(t, localtest.Maria(t, strings.Fields(o)...))
+	}
 	p := load.Plan{Seed: 1, Transfers: n, Accounts: 2000, From: time.Date(2025, 5, 1, 0, 0, 0, 0, time.UTC), To: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)}
 	s.clock.Set(p.From)
 	l := run(t, s)
@@ -28,5 +30,5 @@ func TestLoadRate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d transfers in %s: %.0f/s; %+v %+v", n, took.Round(time.Millisecond), float64(n)/took.Seconds(), res, l.Stats()); t.Log(OpTimes)
+	t.Logf("%d transfers in %s: %.0f/s; %+v %+v", n, took.Round(time.Millisecond), float64(n)/took.Seconds(), res, l.Stats())
 }

@@ -6,8 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 
-	"time"
-"strata/db"
+	"strata/db"
 	"strata/fault"
 )
 
@@ -56,9 +55,7 @@ func begin(ctx context.Context, d *db.DB) (*tx, error) {
 
 // exec returns the number of affected rows.
 func (x *tx) exec(ctx context.Context, op, query string, args ...any) (int64, error) {
-	s0 := time.Now()
 	r, err := x.conn.ExecContext(ctx, query, args...)
-	OpTimes[op[:12]] += time.Since(s0)
 	if err != nil {
 		return 0, db.Classify(op, err)
 	}
@@ -74,8 +71,6 @@ func (x *tx) query(ctx context.Context, op, query string, args ...any) (*sql.Row
 // commit ends the transaction. *unknownCommit: the server may or may not have done it.
 func (x *tx) commit(ctx context.Context) error {
 	const op = "commit"
-	s0 := time.Now()
-	defer func() { OpTimes[op] += time.Since(s0) }()
 	if _, err := x.conn.ExecContext(ctx, "COMMIT"); err != nil {
 		classified := db.Classify(op, err)
 		if db.Number(err) != 0 && !fault.Is(classified, fault.Unavailable) && !fault.Is(classified, fault.Interrupted) {
@@ -102,5 +97,3 @@ func (x *tx) end() {
 		return // the pool has dropped it
 	}
 }
-
-var OpTimes = map[string]time.Duration{}

@@ -70,7 +70,7 @@ func (s *Source) Open(ctx context.Context, f router.Fetch) (router.Opened, error
 		opened.Heartbeat, opened.At = b.Seq, b.At
 	}
 	if len(f.Aggregates) > 0 {
-		opened.Rows, err = newSums(f, snap)
+		opened.Rows, err = newSums(ctx, f, snap)
 	} else {
 		opened.Rows, err = newStream(s, f, snap)
 	}

@@ -14,8 +14,10 @@ import (
 // maxDigits is where DECIMAL ends: a sum that long may have been cut.
 const maxDigits = 65
 
-// sums aggregates shard by shard in one snapshot.
+// sums aggregates shard by shard in one snapshot. Its statements run under the context of Open: one may outlast a Next.
 type sums struct {
+	ctx  context.Context
+	stop context.CancelFunc
 	f    router.Fetch
 	form *catalog.Dataset // of a result row: the group columns, then the values
 	snap *db.Snapshot
@@ -25,7 +27,7 @@ type sums struct {
 	err  error
 }
 
-func newSums(f router.Fetch, snap *db.Snapshot) (*sums, error) {
+func newSums(ctx context.Context, f router.Fetch, snap *db.Snapshot) (*sums, error) {
 	x := &sums{f: f, snap: snap, form: &catalog.Dataset{Name: f.Dataset.Name}}
 	for _, g := range f.Columns {
 		c, ok := f.Dataset.Column(g)
@@ -45,17 +47,21 @@ func newSums(f router.Fetch, snap *db.Snapshot) (*sums, error) {
 		}
 		x.form.Columns = append(x.form.Columns, c)
 	}
+	x.ctx, x.stop = context.WithDeadline(ctx, f.Deadline)
 	return x, nil
 }
 
 // Next is part of router.Rows.
 func (x *sums) Next(ctx context.Context) (*catalog.Row, error) {
 	for x.err == nil {
+		if err := ctx.Err(); err != nil {
+			return nil, x.end(db.Classify("sum "+x.f.Dataset.Name, err))
+		}
 		if x.rows == nil {
 			if x.next == len(x.f.Holdings) {
 				return nil, x.end(io.EOF)
 			}
-			if err := x.shard(ctx, x.f.Holdings[x.next]); err != nil {
+			if err := x.shard(x.f.Holdings[x.next]); err != nil {
 				return nil, x.end(err)
 			}
 			x.next++
@@ -88,12 +94,13 @@ func (x *sums) whole() error {
 
 func (x *sums) end(err error) error {
 	x.err = err
+	x.stop()
 	_ = x.snap.Close() // rolls back; the connection is dropped if it can't
 	return err
 }
 
 // shard starts the statement of one shard.
-func (x *sums) shard(ctx context.Context, h catalog.Holding) error {
+func (x *sums) shard(h catalog.Holding) error {
 	w := &where{ds: x.f.Dataset}
 	var items, by []string
 	for i, g := range x.f.Columns {
@@ -120,7 +127,7 @@ func (x *sums) shard(ctx context.Context, h catalog.Holding) error {
 	if len(by) > 0 {
 		w.WriteString(" GROUP BY " + strings.Join(by, ", "))
 	}
-	rows, err := x.snap.Rows(ctx, x.form, nil, w.String(), w.args...)
+	rows, err := x.snap.Rows(x.ctx, x.form, nil, w.String(), w.args...)
 	x.rows = rows
 	return err
 }

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"strata/fault"
+	"strata/node"
+)
+
+func joinClose(err error, s *session) error { return errors.Join(err, s.close()) }
+
+func jsonLine(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// CheckConfigCmd is `check-config`.
+type CheckConfigCmd struct {
+	Connect bool `help:"Ask the servers too: settings, datasets, keys."`
+}
+
+// Run checks and prints the effective configuration.
+func (c *CheckConfigCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+	path := cli.Config
+	if path == "" {
+		path = "strata.yaml"
+	}
+	cfg, err := node.Load(path, m.Getenv)
+	if err != nil {
+		return err
+	}
+	if c.Connect {
+		n, err := node.Open(ctx, node.Options{Config: cfg, Log: m.Log, Now: time.Now})
+		if err != nil {
+			return err
+		}
+		if err := n.Close(); err != nil {
+			return err
+		}
+	}
+	if cli.JSON {
+		return m.printJSON(cfg.Public())
+	}
+	text, err := cfg.Effective()
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(m.Stdout, "%s", text)
+	return err
+}
+
+// ServeCmd is `serve`.
+type ServeCmd struct {
+	Roles []string `help:"Of canal, sync, router." default:"canal,sync,router"`
+}
+
+// Run runs the roles until ctrl-C.
+func (c *ServeCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
+	roles, err := node.ParseRoles(c.Roles)
+	if err != nil {
+		return err
+	}
+	s, err := m.open(ctx, cli, setUp)
+	if err != nil {
+		return err
+	}
+	defer func() { err = joinClose(err, s) }()
+	return s.node.Run(ctx, roles)
+}
+
+// StatementCmd is `statement`.
+type StatementCmd struct {
+	Account int64  `required:"" help:"Account id."`
+	From    string `help:"First accounting date. Default: the account's beginning." placeholder:"DATE"`
+	To      string `help:"Accounting date after the last. Default: tomorrow." placeholder:"DATE"`
+	Out     string `short:"o" help:"File to write. Default: stdout." placeholder:"FILE" type:"path"`
+}
+
+// Run writes the statement; the proof goes to stderr.
+func (c *StatementCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
+	req := node.StatementRequest{Account: c.Account, From: time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC),
+		To: time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, 1)}
+	for _, d := range []struct {
+		text string
+		to   *time.Time
+	}{{c.From, &req.From}, {c.To, &req.To}} {
+		if d.text == "" {
+			continue
+		}
+		if *d.to, err = time.Parse(time.DateOnly, d.text); err != nil {
+			return fault.New(fault.Invalid, "read flags", "%q is not a date such as 2006-01-02", d.text)
+		}
+	}
+	s, err := m.open(ctx, cli, attachOnly)
+	if err != nil {
+		return err
+	}
+	defer func() { err = joinClose(err, s) }()
+	out := m.Stdout
+	if c.Out != "" {
+		f, ferr := os.Create(c.Out)
+		if ferr != nil {
+			return fault.Wrap(fault.Denied, "write statement", ferr)
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		out = f
+	} else if cli.JSON {
+		out = io.Discard
+	}
+	st, err := s.node.Statement(ctx, req, out)
+	if err != nil {
+		return err
+	}
+	if cli.JSON {
+		return m.printJSON(st)
+	}
+	fmt.Fprintf(m.Stderr, "%d entries, balanced %v, sha256 %s; %s\n", st.Rows, st.Balanced, st.SHA256, describeServed(st.Served))
+	return nil
+}
+
+// VerifyCmd is `verify`.
+type VerifyCmd struct {
+	Part []string `help:"Of index, archive, ledger. Default: all."`
+}
+
+// Run proves, and returns fault.Proof where something differs.
+func (c *VerifyCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
+	s, err := m.open(ctx, cli, withPipeline)
+	if err != nil {
+		return err
+	}
+	defer func() { err = joinClose(err, s) }()
+	progress := NewProgress(m.Stderr, cli.JSON)
+	t := progress.Start("verify", 0)
+	rep, err := s.node.Verify(ctx, node.VerifyRequest{Parts: c.Part, Progress: t.Set})
+	if err != nil {
+		t.Abort()
+		return err
+	}
+	t.End("%d rows compared, %d differences", rep.RowsCompared, rep.Differences)
+	progress.Wait()
+	if cli.JSON {
+		err = m.printJSON(rep)
+	} else {
+		for _, line := range rep.Findings {
+			fmt.Fprintln(m.Stdout, line)
+		}
+		fmt.Fprintf(m.Stdout, "%d rows compared, %d differences, money sums equal: %v\n", rep.RowsCompared, rep.Differences, rep.MoneySumsEqual)
+	}
+	if err == nil && !rep.OK {
+		return fault.New(fault.Proof, "verify", "%d differences", rep.Differences).WithHint("each is named above; the search copy can be wrong, or a row was changed by hand")
+	}
+	return err
+}
+
+// CanalCmd is `canal`.
+type CanalCmd struct {
+	Status CanalStatusCmd `cmd:"" help:"Leader, term, position."`
+}
+
+// CanalStatusCmd is `canal status`.
+type CanalStatusCmd struct{}
+
+// Run prints what the control database knows of the capture.
+func (c *CanalStatusCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
+	s, err := m.open(ctx, cli, attachOnly)
+	if err != nil {
+		return err
+	}
+	defer func() { err = joinClose(err, s) }()
+	st, err := s.node.CaptureState(ctx)
+	if err != nil {
+		return err
+	}
+	if cli.JSON {
+		return m.printJSON(st)
+	}
+	fmt.Fprintf(m.Stdout, "term      %d\nleader    %s\nposition  %s\nrecords   %d\n", st.Term, st.Leader, st.GTID, st.Records)
+	for name, why := range st.Stopped {
+		fmt.Fprintf(m.Stdout, "STOPPED   %s: %s\n", name, why)
+	}
+	return nil
+}
+
+// SyncCmd is `sync`.
+type SyncCmd struct {
+	Status SyncStatusCmd `cmd:"" help:"Watermarks of the index by dataset and partition."`
+}
+
+// SyncStatusCmd is `sync status`.
+type SyncStatusCmd struct{}
+
+// Run prints the watermarks.
+func (c *SyncStatusCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
+	s, err := m.open(ctx, cli, attachOnly)
+	if err != nil {
+		return err
+	}
+	defer func() { err = joinClose(err, s) }()
+	marks, err := s.node.Watermarks(ctx)
+	if err != nil {
+		return err
+	}
+	if cli.JSON {
+		return m.printJSON(marks)
+	}
+	w := tabwriter.NewWriter(m.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "DATASET\tPARTITION\tTERM\tNUMBER\tHEARTBEAT\tAT\tGTID\tFROZEN")
+	for _, k := range marks {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", k.Dataset, k.Partition, k.Term, k.Number, k.Heartbeat, k.At, k.GTID, k.Frozen)
+	}
+	return w.Flush()
+}
+
+// CatalogCmd is `catalog`.
+type CatalogCmd struct {
+	Show CatalogShowCmd `cmd:"" help:"Datasets, their shards, and which store owns each."`
+}
+
+// CatalogShowCmd is `catalog show`.
+type CatalogShowCmd struct{}
+
+type catalogLine struct {
+	Dataset string `json:"dataset"`
+	Shard   string `json:"shard"`
+	From    string `json:"from"`
+	To      string `json:"to"`
+	Store   string `json:"store"`
+	Epoch   uint64 `json:"epoch"`
+}
+
+// Run prints the view of every dataset.
+func (c *CatalogShowCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
+	s, err := m.open(ctx, cli, attachOnly)
+	if err != nil {
+		return err
+	}
+	defer func() { err = joinClose(err, s) }()
+	lines := []catalogLine{}
+	for _, d := range s.node.Datasets() {
+		v, err := s.node.View(ctx, d)
+		if err != nil {
+			return err
+		}
+		for _, h := range v.Holdings {
+			lines = append(lines, catalogLine{d.Name, h.Shard.Table, h.Shard.Range.From.String(), h.Shard.Range.To.String(), string(h.Store), h.Epoch})
+		}
+	}
+	if cli.JSON {
+		return m.printJSON(lines)
+	}
+	w := tabwriter.NewWriter(m.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "DATASET\tSHARD\tFROM\tTO\tOWNER\tEPOCH")
+	for _, l := range lines {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\n", l.Dataset, l.Shard, l.From, l.To, l.Store, l.Epoch)
+	}
+	return w.Flush()
+}

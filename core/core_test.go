@@ -1,0 +1,208 @@
+package core_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"strata/catalog"
+	"strata/core"
+	"strata/core/memory"
+)
+
+func row(cells ...any) *catalog.Row {
+	var r catalog.Row
+	for _, c := range cells {
+		r.AppendString(fmt.Sprint(c))
+	}
+	return &r
+}
+
+func dataset(name, columns string) *catalog.Dataset {
+	d := &catalog.Dataset{Name: name}
+	for _, c := range strings.Fields(columns) {
+		d.Columns = append(d.Columns, catalog.Column{Name: c})
+	}
+	return d
+}
+
+type fed struct {
+	dataset string
+	row     *catalog.Row
+}
+
+// books is a small ledger's rows: three transfers over three accounts in two units.
+func books() []fed {
+	return []fed{
+		{"transfer", row("a", 2)}, {"transfer", row("b", 3)}, {"transfer", row("c", 4)},
+		{"entry", row(1, 1, "a", "CNY", -5, 0, -5)}, {"entry", row(2, 1, "a", "CNY", 5, 0, 5)},
+		{"entry", row(1, 2, "b", "CNY", -7, -5, -12)}, {"entry", row(2, 2, "b", "CNY", 3, 5, 8)}, {"entry", row(2, 3, "b", "CNY", 4, 8, 12)},
+		{"entry", row(1, 3, "c", "CNY", -1, -12, -13)}, {"entry", row(2, 4, "c", "CNY", 1, 12, 13)},
+		{"entry", row(3, 1, "c", "USD", 9, 0, 9)}, {"entry", row(3, 2, "c", "USD", -9, 9, 0)},
+		{"account", row(1, "CNY", -13, 3)}, {"account", row(2, "CNY", 13, 4)}, {"account", row(3, "USD", 0, 2)},
+	}
+}
+
+func try(t *testing.T, rows []fed) core.TrialReport {
+	t.Helper()
+	trial, err := core.NewTrial(dataset("transfer", "id legs"),
+		dataset("entry", "account_id seq transfer_id unit amount balance_before balance_after"), dataset("account", "id unit balance entries"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range rows {
+		if err := trial.Add(f.dataset, f.row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return trial.Report()
+}
+
+func TestTrial(t *testing.T) {
+	if r := try(t, books()); r.Problems != 0 || r.Accounts != 3 || r.Entries != 9 || r.Transfers != 3 {
+		t.Fatalf("%+v", r)
+	}
+	for name, change := range map[string]func([]fed) []fed{
+		"an entry is missing":       func(b []fed) []fed { return append(b[:4:4], b[5:]...) },
+		"an entry is there twice":   func(b []fed) []fed { return append(b, b[4]) },
+		"a transfer is missing":     func(b []fed) []fed { return b[1:] },
+		"a transfer is there twice": func(b []fed) []fed { return append(b, b[0]) },
+		"an account is missing":     func(b []fed) []fed { return b[:len(b)-1] },
+		"an account is there twice": func(b []fed) []fed { return append(b, b[len(b)-1]) },
+		"a balance differs":         func(b []fed) []fed { b[13].row = row(2, "CNY", 14, 4); return b },
+		"a hole in the numbers":     func(b []fed) []fed { b[9].row = row(2, 5, "c", "CNY", 1, 12, 13); return b },
+		"an entry of another unit":  func(b []fed) []fed { b[4].row = row(2, 1, "a", "USD", 5, 0, 5); return b },
+		"entries swap transfers": func(b []fed) []fed { // sums per account and unit stay
+			b[4].row, b[6].row = row(2, 1, "b", "CNY", 5, 0, 5), row(2, 2, "a", "CNY", 3, 5, 8)
+			return b
+		},
+		"a chain is broken twice": func(b []fed) []fed { // all sums stay
+			b[6].row, b[7].row = row(2, 2, "b", "CNY", 3, 6, 9), row(2, 3, "b", "CNY", 4, 8, 12)
+			return b
+		},
+		"amounts do not add up": func(b []fed) []fed { b[4].row = row(2, 1, "a", "CNY", 5, 1, 5); return b },
+	} {
+		t.Run(name, func(t *testing.T) {
+			if r := try(t, change(books())); r.Problems == 0 || len(r.Findings) == 0 {
+				t.Fatal("not found")
+			}
+		})
+	}
+	t.Run("the order does not matter", rapid.MakeCheck(func(rt *rapid.T) {
+		if r := try(t, rapid.Permutation(books()).Draw(rt, "rows")); r.Problems != 0 {
+			rt.Fatalf("%v", r.Findings)
+		}
+	}))
+}
+
+func TestDigest(t *testing.T) {
+	sum := func(rows []fed) string {
+		var d core.Digest
+		for _, f := range rows {
+			d.Add(f.dataset, f.row)
+		}
+		return d.String()
+	}
+	b := books()
+	rapid.Check(t, func(rt *rapid.T) {
+		p := rapid.Permutation(b).Draw(rt, "rows")
+		cut := rapid.IntRange(0, len(p)).Draw(rt, "cut")
+		var left, right core.Digest
+		for i, f := range p {
+			if i < cut {
+				left.Add(f.dataset, f.row)
+			} else {
+				right.Add(f.dataset, f.row)
+			}
+		}
+		if left.Merge(&right); left.String() != sum(b) || left.Rows() != int64(len(b)) {
+			rt.Fatal("the digest depends on order or place")
+		}
+	})
+	for name, other := range map[string][]fed{
+		"a row less": b[1:], "a row twice": append(b[:len(b):len(b)], b[0], b[0]), "another dataset": append([]fed{{"entry", b[0].row}}, b[1:]...),
+		"another cell": append([]fed{{"transfer", row("a", 3)}}, b[1:]...),
+	} {
+		if sum(other) == sum(b) {
+			t.Errorf("%s: the same digest", name)
+		}
+	}
+}
+
+// TestL8_sums_are_exact draws legs whose sums leave 64 bits: what is applied is balanced in big arithmetic, and no balance
+// has wrapped.
+func TestL8_sums_are_exact(t *testing.T) {
+	now := time.Date(2026, 5, 17, 0, 0, 0, 0, time.UTC)
+	rapid.Check(t, func(rt *rapid.T) {
+		model, err := memory.New(memory.Config{Now: func() time.Time { return now }})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		book := core.Book{}
+		for id := range int64(3) {
+			a := core.Account{ID: id, Unit: "CNY"}
+			book[id] = &core.Account{ID: id, Unit: "CNY"}
+			if err := model.Open(t.Context(), []core.Account{a}); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		for i := range 10 {
+			tr := core.Transfer{ID: fmt.Sprint(i), Kind: "k", OrderTime: now}
+			sum := int64(0) // wraps as a careless one would
+			for range rapid.IntRange(1, 5).Draw(rt, "legs") {
+				a := rapid.Int64().Draw(rt, "amount")
+				sum += a
+				tr.Legs = append(tr.Legs, core.Leg{Account: rapid.Int64Range(0, 2).Draw(rt, "account"), Unit: "CNY", Amount: a})
+			}
+			tr.Legs = append(tr.Legs, core.Leg{Account: 0, Unit: "CNY", Amount: -sum})
+			want, err := model.Post(t.Context(), []core.Transfer{tr})
+			if err != nil {
+				rt.Fatal(err)
+			}
+			code, _ := tr.Validate()
+			exact, wide := true, new128()
+			for _, l := range tr.Legs {
+				exact = exact && l.Amount != 0
+				wide.add(l.Amount)
+			}
+			if code == "" && (!exact || !wide.zero()) {
+				rt.Fatalf("%v is taken for balanced", tr.Legs)
+			}
+			if code != "" {
+				continue
+			}
+			got, _ := book.Apply(&tr, nil)
+			if got.Outcome != want[0].Outcome || got.Code != want[0].Code {
+				rt.Fatalf("%+v instead of %+v", got, want[0])
+			}
+		}
+	})
+}
+
+func TestAnswerForm(t *testing.T) {
+	for _, a := range []core.Answer{
+		core.Refuse(core.BelowMinimum, `account 1 "would" fall`),
+		{Outcome: core.Applied, Balances: []core.Balance{{Account: -1, Seq: 1 << 62, Balance: -1 << 63}, {Account: 2, Seq: 1}}},
+	} {
+		got, err := core.ParseAnswer(a.Outcome.String(), a.AppendJSON(nil))
+		if err != nil || fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", a.Again()) {
+			t.Errorf("%+v instead of %+v (%v)", got, a.Again(), err)
+		}
+	}
+	worst := core.Answer{Outcome: core.Applied, Balances: make([]core.Balance, core.MaxLegs)}
+	for i := range worst.Balances {
+		worst.Balances[i] = core.Balance{Account: -1 << 63, Seq: 1<<63 - 1, Balance: -1 << 63}
+	}
+	if n := len(worst.AppendJSON(nil)); n > 65_535 {
+		t.Errorf("%d bytes do not fit a TEXT column", n)
+	}
+}
+
+func TestDatasets(t *testing.T) {
+	if err := catalog.CheckSpecs(core.Datasets(nil, nil)); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,343 @@
+package syncer
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"strata/catalog"
+	"strata/db"
+	"strata/fault"
+	"strata/index"
+	"strata/local/localtest"
+)
+
+// fresh is an index that says how far it is from a test's own knowledge.
+type fresh struct {
+	index.Index
+	beat   atomic.Uint64
+	frozen string
+}
+
+func (x *fresh) Watermarks(_ context.Context, dataset string) ([]index.Watermark, error) {
+	out := make([]index.Watermark, 4)
+	for i := range out {
+		out[i] = index.Watermark{Dataset: dataset, Partition: int32(i), Heartbeat: x.beat.Load(), Frozen: x.frozen}
+	}
+	return out, nil
+}
+
+// stand is a live and an archive schema with an index beside them.
+type stand struct {
+	t             testing.TB
+	live, archive *sql.DB
+	d             *catalog.Dataset
+	x             *fresh
+	cfg           VerifyConfig
+	version       index.Version
+}
+
+const entryColumns = `(account_id BIGINT NOT NULL, seq BIGINT NOT NULL, transfer_id VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+	amount BIGINT NOT NULL, accounting_date DATE NOT NULL, order_time DATETIME(6) NOT NULL, memo VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL,
+	PRIMARY KEY (account_id, seq)) ENGINE=InnoDB`
+
+func newStand(t testing.TB, d *catalog.Dataset) *stand {
+	t.Helper()
+	m := localtest.Shared(t)
+	s := &stand{t: t, d: d, x: &fresh{Index: openIndex(t)}, version: index.MakeVersion(1, 0)}
+	s.x.beat.Store(math.MaxUint64)
+	dsns := map[catalog.Store]string{catalog.Live: localtest.Schema(t, m), catalog.Archive: localtest.Schema(t, m)}
+	s.live, s.archive = localtest.DB(t, dsns[catalog.Live]), localtest.DB(t, dsns[catalog.Archive])
+	pool := func(store catalog.Store, purpose db.Purpose) *db.DB {
+		p, err := db.Open(t.Context(), db.Config{DSN: dsns[store], Name: string(store), Store: store, Purpose: purpose})
+		s.ok(err)
+		t.Cleanup(func() { _ = p.Close() })
+		return p
+	}
+	writer, readLive, readArchive := pool(catalog.Live, db.Writer), pool(catalog.Live, db.Reader), pool(catalog.Archive, db.Reader)
+	s.ok(db.EnsureTables(t.Context(), writer))
+	s.ok(db.EnsureTables(t.Context(), pool(catalog.Archive, db.Writer)))
+	s.ok(s.x.Ensure(t.Context(), d))
+	s.cfg = VerifyConfig{Datasets: []*catalog.Dataset{d}, Live: writer, Index: s.x, Now: time.Now,
+		Stores: map[catalog.Store]*db.DB{catalog.Live: readLive, catalog.Archive: readArchive},
+		View: func(ctx context.Context, d *catalog.Dataset) (*catalog.View, error) {
+			var says []catalog.Says
+			for _, r := range []*db.DB{readLive, readArchive} {
+				one, err := db.Says(ctx, r, d)
+				if err != nil {
+					return nil, err
+				}
+				says = append(says, one)
+			}
+			return catalog.MergeView(d, says)
+		}}
+	return s
+}
+
+func (s *stand) ok(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatalf("%v\n%s", err, fault.HintOf(err))
+	}
+}
+
+func (s *stand) doc(shard string, row catalog.Row, gone bool) index.Document {
+	s.version++
+	h, _ := row.Hash(nil)
+	return index.Document{Shard: shard, Key: catalog.KeyOf(&row, s.d.KeyIndexes()), Version: s.version, Hash: h, Deleted: gone,
+		After: catalog.AppendJSON(nil, s.d, &row)}
+}
+
+func (s *stand) apply(docs ...index.Document) {
+	s.t.Helper()
+	for part := range slices.Chunk(docs, 5000) {
+		out, err := s.x.Apply(context.Background(), s.d.Name, part)
+		s.ok(err)
+		for _, o := range out {
+			if o.Status != index.Applied {
+				s.t.Fatalf("%+v", o)
+			}
+		}
+	}
+}
+
+// fill puts n rows into a shard's table and the index.
+func (s *stand) fill(on *sql.DB, shard string, n int) {
+	s.t.Helper()
+	localtest.Exec(s.t, on, "CREATE TABLE "+shard+" "+entryColumns)
+	var docs []index.Document
+	var values []string
+	for i := range n {
+		row := entry(i%97-5, i, i*3-7)
+		values = append(values, fmt.Sprintf("(%s,%s,'%s',%s,'%s','%s',NULL)", row.Text(0), row.Text(1), row.Text(2), row.Text(3), row.Text(4), row.Text(5)))
+		docs = append(docs, s.doc(shard, row, false))
+	}
+	for part := range slices.Chunk(values, 5000) {
+		localtest.Exec(s.t, on, "INSERT INTO "+shard+" VALUES "+strings.Join(part, ","))
+	}
+	s.apply(docs...)
+}
+
+func (s *stand) verify() DatasetReport {
+	s.t.Helper()
+	r, err := Verify(s.t.Context(), s.cfg)
+	s.ok(err)
+	if r.OK != r.Datasets[0].OK {
+		s.t.Errorf("report %+v", r)
+	}
+	return r.Datasets[0]
+}
+
+func ledger() *catalog.Dataset {
+	d := entries()
+	d.Money = []catalog.Money{{Column: "amount", Unit: "EUR"}}
+	return d
+}
+
+func TestVerify(t *testing.T) {
+	s := newStand(t, ledger())
+	s.fill(s.live, "entry_202611", 500)
+	s.fill(s.live, "entry_202612", 0)
+	s.fill(s.archive, "entry_202610", 300)
+	localtest.Exec(t, s.archive, "INSERT INTO strata_part (dataset, shard, range_from, range_to, epoch, token, state, segment, manifest) VALUES ('entry','entry_202610',0,1,1,'','owned','','')")
+	t.Run("OK for equal sides", func(t *testing.T) {
+		var done, total int64
+		s.cfg.Progress = func(d, n int64) { done, total = d, n }
+		r := s.verify()
+		if !r.OK || r.Rows != 800 || r.Documents != 800 || r.Shards != 3 || r.Position == 0 || len(r.Sums) != 1 || r.Sums[0].Source != r.Sums[0].Index {
+			t.Errorf("report %+v", r)
+		}
+		if total != 800 || done > total {
+			t.Errorf("progress %d of %d", done, total)
+		}
+	})
+	exec := func(on *sql.DB, q string) { t.Helper(); localtest.Exec(t, on, q) }
+	// Each story breaks one thing and mends it again.
+	first := entry(-5, 0, -7)
+	stories := map[string]struct {
+		harm, mend func()
+		want       Difference
+		sums       bool // do the sums differ too
+	}{
+		"a cell changed by hand in the archive": {
+			func() { exec(s.archive, "UPDATE entry_202610 SET amount=amount+1 WHERE account_id=-5 AND seq=0") },
+			func() { exec(s.archive, "UPDATE entry_202610 SET amount=amount-1 WHERE account_id=-5 AND seq=0") },
+			Difference{Shard: "entry_202610", Key: "-5,0", What: "amount", Source: "-6", Index: "-7"}, true},
+		"a row that the index lacks": {
+			func() {
+				exec(s.live, "INSERT INTO entry_202612 VALUES (1,1,'x',5,'2026-12-01','2026-12-01 00:00:00',NULL)")
+			},
+			func() { exec(s.live, "DELETE FROM entry_202612") },
+			Difference{Shard: "entry_202612", Key: "1,1", What: "missing in the index", Source: "there"}, true},
+		"a row that the source lacks": {
+			func() { s.apply(s.doc("entry_202612", entry(2, 2, 5), false)) },
+			func() { s.apply(s.doc("entry_202612", entry(2, 2, 5), true)) },
+			Difference{Shard: "entry_202612", Key: "2,2", What: "extra in the index", Index: "there"}, true},
+		"a tombstone over a row that is there": {
+			func() { s.apply(s.doc("entry_202611", first, true)) },
+			func() { s.apply(s.doc("entry_202611", first, false)) },
+			Difference{Shard: "entry_202611", Key: "-5,0", What: "missing in the index", Source: "there"}, true},
+		"a document of a shard that nobody owns": {
+			func() { s.apply(s.doc("entry_202509", first, false)) },
+			func() { s.apply(s.doc("entry_202509", first, true)) },
+			Difference{Shard: "entry_202509", Key: "-5,0", What: "extra in the index: nobody owns its shard", Index: "there"}, true},
+		"a stored hash that isn't the row's": {
+			func() {
+				d := s.doc("entry_202611", first, false)
+				d.Hash[0] ^= 1
+				s.apply(d)
+			},
+			func() { s.apply(s.doc("entry_202611", first, false)) },
+			Difference{Shard: "entry_202611", Key: "-5,0", What: "the stored hash is not the row's"}, false},
+	}
+	for name, story := range stories {
+		t.Run(name, func(t *testing.T) {
+			story.harm()
+			r := s.verify()
+			story.mend()
+			if r.OK || r.Differences != 1 || len(r.Findings) != 1 {
+				t.Fatalf("report %+v", r)
+			}
+			got := r.Findings[0]
+			if strings.HasPrefix(story.want.What, "the stored hash") {
+				got.Source, got.Index = "", ""
+			}
+			story.want.Dataset = "entry"
+			if got != story.want {
+				t.Errorf("found %+v, want %+v", got, story.want)
+			}
+			if r.Sums[0].OK == story.sums {
+				t.Errorf("sums %+v", r.Sums)
+			}
+			if after := s.verify(); !after.OK {
+				t.Errorf("mended, but %+v", after)
+			}
+		})
+	}
+	t.Run("Proof where the watermark is frozen", func(t *testing.T) {
+		s.x.frozen = "number 7 is missing"
+		s.x.beat.Store(0)
+		defer func() { s.x.frozen = ""; s.x.beat.Store(math.MaxUint64) }()
+		if _, err := Verify(t.Context(), s.cfg); !fault.Is(err, fault.Proof) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("Timeout where the index doesn't come", func(t *testing.T) {
+		cfg := s.cfg
+		cfg.Wait = 20 * time.Millisecond
+		s.x.beat.Store(0)
+		defer s.x.beat.Store(math.MaxUint64)
+		if _, err := Verify(t.Context(), cfg); !fault.Is(err, fault.Timeout) || fault.HintOf(err) == "" {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// TestVerifyMany has more differences than the suspects' bound, and rows to go on after it.
+func TestVerifyMany(t *testing.T) {
+	s := newStand(t, ledger())
+	s.fill(s.live, "entry_202611", 12_500)
+	localtest.Exec(t, s.live, "UPDATE entry_202611 SET amount=amount+1 WHERE seq < 11000")
+	r := s.verify()
+	if r.OK || r.Differences != 11_000 || len(r.Findings) != maxFindings || r.Rows != 12_500 || r.Documents != 12_500 || r.Unsettled != 0 {
+		r.Findings = nil
+		t.Errorf("report %+v", r)
+	}
+}
+
+// TestVerifyOrder compares shards whose server orders keys otherwise than by bytes.
+func TestVerifyOrder(t *testing.T) {
+	for collation, keys := range map[string][]string{
+		"utf8mb4_general_ci": {"b", "A", "c", "B2", "a2", "é"},
+		"utf8mb4_bin":        {"a", "a\x01", "a b", "z"}, // PAD SPACE: a\x01 comes before a
+	} {
+		t.Run(collation, func(t *testing.T) {
+			text := catalog.Type{Kind: catalog.Text}
+			d := &catalog.Dataset{Name: "names", Table: "names", Key: []string{"id"}, Partitions: 4,
+				Columns: []catalog.Column{{Name: "id", Type: text, Collation: collation}, {Name: "v", Type: text, Collation: "utf8mb4_bin"}}}
+			s := newStand(t, d)
+			localtest.Exec(t, s.live, "CREATE TABLE names (id VARCHAR(20) CHARACTER SET utf8mb4 COLLATE "+collation+" PRIMARY KEY, v TEXT COLLATE utf8mb4_bin)")
+			for _, k := range keys {
+				localtest.Exec(t, s.live, "INSERT INTO names VALUES (?, 'x')", k)
+				x := "x"
+				s.apply(s.doc("names", catalog.RowOf(&k, &x), false))
+			}
+			if r := s.verify(); !r.OK || r.Rows != int64(len(keys)) || r.Documents != r.Rows {
+				t.Errorf("report %+v", r)
+			}
+			k, x := "extra", "x"
+			s.apply(s.doc("names", catalog.RowOf(&k, &x), false))
+			localtest.Exec(t, s.live, "INSERT INTO names VALUES ('missing', 'x')")
+			localtest.Exec(t, s.live, "UPDATE names SET v='y' WHERE id=?", keys[0])
+			if r := s.verify(); r.Differences != 3 {
+				t.Errorf("report %+v", r)
+			}
+		})
+	}
+}
+
+// TestVerifyChurn verifies while rows come, change and go, and the index follows behind.
+func TestVerifyChurn(t *testing.T) {
+	s := newStand(t, ledger())
+	s.fill(s.live, "entry_202611", 20_000)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	s.x.beat.Store(0)
+	go func() { done <- s.churn(ctx) }()
+	for range 3 {
+		r := s.verify()
+		if r.Differences != 0 || r.Unsettled != 0 || !r.OK {
+			t.Errorf("report %+v", r)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil && ctx.Err() == nil {
+		t.Fatal(err)
+	}
+}
+
+// churn is the only writer, so everything it committed before a heartbeat that it reads is applied.
+func (s *stand) churn(ctx context.Context) error {
+	for i := 0; ctx.Err() == nil; i++ {
+		var beat uint64
+		if err := s.live.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) FROM strata_heartbeat").Scan(&beat); err != nil {
+			return err
+		}
+		s.x.beat.Store(beat)
+		n := i * 7919 % 20_000
+		row, q := entry(n%97-5, n, i), "REPLACE INTO entry_202611 VALUES (?,?,?,?,?,?,NULL)"
+		args := []any{row.Text(0), row.Text(1), row.Text(2), row.Text(3), row.Text(4), row.Text(5)}
+		gone := i%5 == 0
+		if gone {
+			q, args = "DELETE FROM entry_202611 WHERE account_id=? AND seq=?", args[:2]
+		}
+		if _, err := s.live.ExecContext(ctx, q, args...); err != nil {
+			return err
+		}
+		if _, err := s.x.Apply(ctx, s.d.Name, []index.Document{s.doc("entry_202611", row, gone)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// BenchmarkVerify is the merge of 200,000 equal rows.
+func BenchmarkVerify(b *testing.B) {
+	s := newStand(b, ledger())
+	s.fill(s.live, "entry_202611", 200_000)
+	n := int64(0)
+	for b.Loop() {
+		r := s.verify()
+		if !r.OK {
+			b.Fatalf("%+v", r)
+		}
+		n += r.Rows
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "rows/s")
+}
