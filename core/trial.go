@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"math/big"
 	"math/bits"
 	"slices"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 
 	"strata/catalog"
 	"strata/fault"
+	"strata/money"
 )
 
 // maxFindings bounds what a report names; the rest is counted.
@@ -27,7 +27,7 @@ const maxFindings = 100
 type Trial struct {
 	entry, transfer, account map[string]int // positions of columns
 	accounts                 map[int64]*tally
-	units                    map[string]*wide
+	units                    map[string]*money.Sum
 	transfers, entries       int64
 	opened                   int64
 	balance                  [2]field // Σ amount · hash(transfer, unit): zero if every transfer sums to zero
@@ -39,7 +39,7 @@ type Trial struct {
 // tally is what is known of one account so far.
 type tally struct {
 	unit                    string
-	sum                     wide
+	sum                     money.Sum
 	count, maxSeq           int64
 	chain                   [2]uint64
 	opened                  bool
@@ -63,7 +63,7 @@ type UnitTotal struct {
 
 // NewTrial takes the resolved datasets; fault.Invalid names a column that is missing.
 func NewTrial(transfer, entry, account *catalog.Dataset) (*Trial, error) {
-	t := &Trial{accounts: map[int64]*tally{}, units: map[string]*wide{}}
+	t := &Trial{accounts: map[int64]*tally{}, units: map[string]*money.Sum{}}
 	for _, x := range []struct {
 		into    *map[string]int
 		dataset *catalog.Dataset
@@ -123,10 +123,10 @@ func (t *Trial) addEntry(row *catalog.Row) error {
 	t.entries++
 	total := t.units[string(unit)]
 	if total == nil {
-		total = &wide{}
+		total = &money.Sum{}
 		t.units[string(unit)] = total
 	}
-	total.add(amount)
+	total.Add(money.Amount(amount))
 	for i, h := range hashText(transfer, unit) {
 		t.balance[i] = t.balance[i].add(fieldOf(h).times(amount))
 	}
@@ -138,7 +138,7 @@ func (t *Trial) addEntry(row *catalog.Row) error {
 		a.unit = string(unit)
 	}
 	a.mismatchedUnit = a.mismatchedUnit || a.unit != string(unit)
-	a.sum.add(amount)
+	a.sum.Add(money.Amount(amount))
 	a.count++
 	a.maxSeq = max(a.maxSeq, seq)
 	if after := was + amount; after != is || (after > was) != (amount > 0) {
@@ -200,7 +200,7 @@ func (t *Trial) Report() TrialReport {
 	r := TrialReport{Accounts: t.opened, Transfers: t.transfers, Entries: t.entries}
 	for unit, sum := range t.units {
 		r.Units = append(r.Units, UnitTotal{Unit: unit, Sum: sum.String()})
-		if *sum != (wide{}) {
+		if !sum.IsZero() {
 			t.find("entries in %s sum to %s instead of 0", unit, sum)
 		}
 	}
@@ -229,10 +229,8 @@ func (t *Trial) closeAccount(id int64, a *tally) {
 	if a.count != a.statedEntries || a.maxSeq != a.count {
 		t.find("account %d has %d entries up to number %d, its row says %d", id, a.count, a.maxSeq, a.statedEntries)
 	}
-	var stated wide
-	stated.add(a.balance)
-	if a.sum != stated {
-		t.find("account %d: its entries sum to %s, its balance is %d", id, &a.sum, a.balance)
+	if a.sum != money.SumOf(money.Amount(a.balance)) {
+		t.find("account %d: its entries sum to %s, its balance is %d", id, a.sum, a.balance)
 	}
 	// Every link but the two ends appears once as an end and once as a start.
 	end, start := hashLink(id, a.statedEntries, a.balance), hashLink(id, 0, 0)
@@ -290,19 +288,4 @@ func (f field) times(n int64) field {
 	hi, lo := bits.Mul64(uint64(f), uint64(m))
 	_, rest := bits.Div64(hi, lo, prime)
 	return field(rest)
-}
-
-// wide is a signed sum of 128 bits.
-type wide struct{ hi, lo uint64 }
-
-func (w *wide) add(n int64) {
-	var carry uint64
-	w.lo, carry = bits.Add64(w.lo, uint64(n), 0)
-	w.hi, _ = bits.Add64(w.hi, uint64(n>>63), carry)
-}
-
-// String is the sum in decimal.
-func (w *wide) String() string {
-	b := new(big.Int).SetInt64(int64(w.hi))
-	return b.Lsh(b, 64).Add(b, new(big.Int).SetUint64(w.lo)).String()
 }

@@ -33,7 +33,7 @@ func (n *Node) Mover(ctx context.Context, progress func(done, total int64)) (*ar
 	if err != nil {
 		return nil, err
 	}
-	segments, err := archivemysql.NewControl(ctx, control)
+	segments, err := archivemysql.NewControl(control)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"strata/catalog"
 	"strata/core"
@@ -38,33 +37,30 @@ func (n *Node) ledgerSpecs() []catalog.Spec {
 func (n *Node) ledgerDatasets() []*catalog.Dataset { return n.datasets[:len(n.ledgerSpecs())] }
 
 // LedgerRows gives every row of the ledger's datasets, wherever it is now, to f, as of one moment: the live shards are read
-// in one snapshot, the archived ones do not change. f is called from one goroutine; the row is valid during the call.
-// progress is told rows so far and may be nil. The snapshot holds up DDL of the ledger's tables for as long as it takes.
-func (n *Node) LedgerRows(ctx context.Context, f func(d *catalog.Dataset, row *catalog.Row) error, progress func(rows int64)) error {
+// in one snapshot, the archived ones do not change. f is called from one goroutine; the row is valid during the call. The
+// snapshot holds up DDL of the ledger's tables for as long as it takes.
+func (n *Node) LedgerRows(ctx context.Context, f func(d *catalog.Dataset, row *catalog.Row) error) error {
 	snaps, reads, err := n.ledgerSnapshots(ctx)
 	if err != nil {
 		return err
 	}
 	var errs []error
-	var rows int64
 	for i, snap := range snaps {
-		for _, r := range reads[i] {
-			for _, h := range r.Holdings {
-				count := func(row *catalog.Row) error {
-					if rows++; progress != nil && rows%10_000 == 0 {
-						progress(rows)
-					}
-					return f(r.Dataset, row)
-				}
-				if len(errs) == 0 {
-					errs = append(errs, shardRows(ctx, snap, r.Dataset, h.Shard.Table, count))
-					errs = slices.DeleteFunc(errs, func(e error) bool { return e == nil })
-				}
-			}
-		}
-		errs = append(errs, snap.Close())
+		errs = append(errs, readAll(ctx, snap, reads[i], f), snap.Close())
 	}
 	return errors.Join(errs...)
+}
+
+func readAll(ctx context.Context, snap *db.Snapshot, reads []db.Reading, f func(*catalog.Dataset, *catalog.Row) error) error {
+	for _, r := range reads {
+		for _, h := range r.Holdings {
+			err := shardRows(ctx, snap, r.Dataset, h.Shard.Table, func(row *catalog.Row) error { return f(r.Dataset, row) })
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // snapshotTries bounds how often the whole ledger is looked at again because a range moved.
@@ -129,35 +125,4 @@ func shardRows(ctx context.Context, snap *db.Snapshot, d *catalog.Dataset, table
 			return err
 		}
 	}
-}
-
-// LedgerProof is the ledger's own proof: its trial balance and its digest.
-type LedgerProof struct {
-	core.TrialReport
-	Digest string `json:"digest"`
-}
-
-// ProveLedger reads the whole ledger once, as of one moment.
-func (n *Node) ProveLedger(ctx context.Context, progress func(rows int64)) (LedgerProof, error) {
-	var ds [3]*catalog.Dataset
-	for i, name := range []string{"transfer", "entry", "account"} {
-		d, err := n.Dataset(name)
-		if err != nil {
-			return LedgerProof{}, err
-		}
-		ds[i] = d
-	}
-	trial, err := core.NewTrial(ds[0], ds[1], ds[2])
-	if err != nil {
-		return LedgerProof{}, err
-	}
-	var digest core.Digest
-	err = n.LedgerRows(ctx, func(d *catalog.Dataset, row *catalog.Row) error {
-		digest.Add(d.Name, row)
-		return trial.Add(d.Name, row)
-	}, progress)
-	if err != nil {
-		return LedgerProof{}, err
-	}
-	return LedgerProof{TrialReport: trial.Report(), Digest: digest.String()}, nil
 }

@@ -37,5 +37,5 @@ func (n *Node) newRouter() (*router.Router, error) {
 
 // ParseSQL turns SQL text into a query over the node's datasets.
 func (n *Node) ParseSQL(text string) (router.Query, error) {
-	return routersql.Parse(text, n.datasets)
+	return routersql.Parse(text)
 }

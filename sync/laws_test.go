@@ -21,65 +21,65 @@ import (
 // TestL2_an_older_image_never_replaces_a_newer_one: leaders take over from each other, dead ones go on writing old images,
 // and the process dies at a random write. In the end the index has exactly what the living leaders sent last.
 func TestL2_an_older_image_never_replaces_a_newer_one(t *testing.T) {
+	x, n := openIndex(t), 0
 	rapid.Check(t, func(rt *rapid.T) {
-		t.Run("", func(t *testing.T) {
-			d, x := entries(), openIndex(t)
-			f, m := newMemFeed(d), model{}
-			points := CrashPoints()
-			var mu sync.Mutex
-			fuse := rapid.IntRange(1, 60).Draw(rt, "fuse")
-			dead := errors.New("dead")
-			at := func(p string) error {
-				mu.Lock()
-				defer mu.Unlock()
-				if fuse--; fuse == 0 && strings.HasPrefix(p, "sync.") {
-					return fmt.Errorf("%w at %s of %d points", dead, p, len(points))
-				}
-				return nil
+		n++
+		d := entries()
+		d.Name = fmt.Sprintf("entry%d", n)
+		f, m := newMemFeed(d), model{}
+		var mu sync.Mutex
+		fuse := rapid.IntRange(1, 60).Draw(rt, "fuse")
+		dead := errors.New("dead")
+		at := func(p string) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if fuse--; fuse == 0 {
+				return fmt.Errorf("%w at %s", dead, p)
 			}
-			r := run(t, x, f, at, d)
-			var l, old *leader
-			for term := range rapid.IntRange(1, 3).Draw(rt, "terms") {
-				l = newLeader(f, d, uint32(term+1))
-				l.takeOver(old)
-				for range rapid.IntRange(1, 20).Draw(rt, "changes") {
-					row := entry(rapid.IntRange(1, 3).Draw(rt, "account"), 1, rapid.IntRange(1, 1000).Draw(rt, "amount"))
-					op := rapid.SampledFrom([]byte("cuud")).Draw(rt, "op")
-					l.change(op, row)
-					m.set(d, op, row)
-					if old != nil && rapid.Bool().Draw(rt, "zombie") { // a dead leader's late record, of an image it once read
-						old.change('u', entry(rapid.IntRange(1, 3).Draw(rt, "account"), 1, -1))
-					}
-					if rapid.IntRange(0, 3).Draw(rt, "mark") == 0 {
-						l.mark(time.Now())
-					}
+			return nil
+		}
+		r := run(t, x, f, at, d)
+		var l, old *leader
+		for term := range rapid.IntRange(1, 3).Draw(rt, "terms") {
+			l = newLeader(f, d, uint32(term+1))
+			l.takeOver(old)
+			for range rapid.IntRange(1, 20).Draw(rt, "changes") {
+				row := entry(rapid.IntRange(1, 3).Draw(rt, "account"), 1, rapid.IntRange(1, 1000).Draw(rt, "amount"))
+				op := rapid.SampledFrom([]byte("cuud")).Draw(rt, "op")
+				l.change(op, row)
+				m.set(d, op, row)
+				if old != nil && rapid.Bool().Draw(rt, "zombie") { // a dead leader's late record, of an image it once read
+					old.change('u', entry(rapid.IntRange(1, 3).Draw(rt, "account"), 1, -1))
 				}
-				old = l
+				if rapid.IntRange(0, 3).Draw(rt, "mark") == 0 {
+					l.mark(time.Now())
+				}
 			}
-			beat := l.mark(time.Now())
-			select {
-			case err := <-r.done: // it died; a new process goes on
-				if !errors.Is(err, dead) {
+			old = l
+		}
+		beat := l.mark(time.Now())
+		select {
+		case err := <-r.done: // it died; a new process goes on
+			if !errors.Is(err, dead) {
+				t.Fatal(err)
+			}
+			r = run(t, x, f, nil, d)
+		case err := <-waits(r, d.Name, beat):
+			if err != nil {
+				if err := <-r.done; !errors.Is(err, dead) {
 					t.Fatal(err)
 				}
 				r = run(t, x, f, nil, d)
-			case err := <-waits(r, d.Name, beat):
-				if err != nil {
-					if err := <-r.done; !errors.Is(err, dead) {
-						t.Fatal(err)
-					}
-					r = run(t, x, f, nil, d)
-				}
 			}
-			r.reach(t, d.Name, beat)
-			if diff := m.differs(t.Context(), x, d); len(diff) > 0 {
-				rt.Fatalf("%s", diff)
-			}
-			r.cancel()
-			if err := <-r.done; err != nil && !errors.Is(err, dead) {
-				t.Fatal(err)
-			}
-		})
+		}
+		r.reach(t, d.Name, beat)
+		if diff := m.differs(t.Context(), x, d); len(diff) > 0 {
+			rt.Fatalf("%s", diff)
+		}
+		r.cancel()
+		if err := <-r.done; err != nil && !errors.Is(err, dead) {
+			t.Fatal(err)
+		}
 	})
 }
 

@@ -18,7 +18,7 @@ const (
 	// maxFindings bounds what a report lists of one dataset; the rest is counted.
 	maxFindings = 1000
 	// maxSuspects bounds the keys that wait to be looked at again: they are in memory.
-	maxSuspects = 10_000
+	maxSuspects = 4_000
 	// maxReplans bounds how often a shard that moves is looked for anew.
 	maxReplans = 5
 	// maxLooks bounds how often a key that keeps changing is read again.
@@ -201,11 +201,12 @@ func (v *verifier) shard(ctx context.Context, h catalog.Holding) error {
 		err := w.run(ctx)
 		switch {
 		case err == nil:
+			w.tell()
 			v.sums.add(w.sums)
 			v.r.Rows, v.r.Documents = v.r.Rows+w.rows, v.r.Documents+w.docs
 			return nil
 		case errors.Is(err, errOrder): // the server's order isn't ours: begin again, by lookups
-			v.progress.add(-w.rows)
+			v.progress.add(-w.told)
 			w = &walk{v: v, h: w.h, sums: newSums(v.d)}
 			continue
 		case !fault.Is(err, fault.Stale) || replans == maxReplans:

@@ -33,6 +33,7 @@ type walk struct {
 	sourced bool         // by lookups: every row of the source was looked up in the index
 	sums    *sums
 	rows    int64
+	told    int64 // rows that progress knows of
 	docs    int64
 	suspect []look
 }
@@ -77,6 +78,12 @@ func (w *walk) span(ctx context.Context) (done bool, err error) {
 func (w *walk) doubt(key catalog.Key) {
 	w.suspect = append(w.suspect, look{key: key})
 	w.v.r.Rechecked++
+}
+
+// tell reports the rows since the last time.
+func (w *walk) tell() {
+	w.v.progress.add(w.rows - w.told)
+	w.told = w.rows
 }
 
 // full reports whether the suspects must be looked at before the walk goes on.
@@ -150,8 +157,8 @@ func (w *walk) missing(src *source) error {
 func (w *walk) step(src *source) error {
 	w.rows++
 	w.passed(&src.row)
-	if w.rows%1000 == 0 {
-		w.v.progress.add(1000)
+	if w.rows-w.told >= 1000 {
+		w.tell()
 	}
 	return src.next()
 }
@@ -206,7 +213,7 @@ func (w *walk) lookups(ctx context.Context, src *source) (bool, error) {
 			w.rows++
 			w.passed(&rows[i])
 		}
-		w.v.progress.add(int64(len(rows)))
+		w.tell()
 		w.sourced = !src.ok && src.whole
 		if !src.ok && !src.whole || w.full() {
 			return false, nil

@@ -49,7 +49,7 @@ func compared(t testing.TB, w *Work) *archive.Manifest {
 
 const token1, token2 = "11111111aaaaaaaaaaaaaaaaaaaaaaaa", "22222222bbbbbbbbbbbbbbbbbbbbbbbb"
 
-func TestFence_refuses_every_writer_but_not_the_late_shard(t *testing.T) {
+func TestL5_the_fence_refuses_every_writer_but_not_in_the_late_shard(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1, 5)
 	k := w.take(t, token1)
@@ -78,7 +78,7 @@ func TestFence_refuses_every_writer_but_not_the_late_shard(t *testing.T) {
 	}
 }
 
-func TestFence_waits_for_what_XA_has_prepared(t *testing.T) {
+func TestL5_the_fence_waits_for_what_XA_has_prepared(t *testing.T) {
 	w := newWorld(t, 1, 5)
 	conn, err := w.app.Conn(t.Context())
 	step(t, err)
@@ -116,7 +116,7 @@ func TestFence_gets_past_readers_that_overlap(t *testing.T) {
 	}
 }
 
-func TestPin_keeps_the_table_as_it_was_compared(t *testing.T) {
+func TestL5_the_pin_keeps_the_table_as_it_was_compared(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1, 5)
 	k := w.take(t, token1)
@@ -183,6 +183,25 @@ func TestL5_a_lost_pin_is_never_overlooked(t *testing.T) {
 		}
 		standing(t, w, day1, archive.Copying)
 	})
+	t.Run("between own and release, in one run, live owns again", func(t *testing.T) {
+		w := newWorld(t, 1, 5)
+		m := w.mover(t, func(point string) error {
+			if point == archive.PointOwned {
+				ids, err := texts(t.Context(), w.live, "SELECT IS_USED_LOCK(?)", pinLockOf(w))
+				step(t, err)
+				localtest.Exec(t, w.app, "KILL "+ids[0])
+				localtest.Eventually(t, 5*time.Second, "a TRUNCATE without the pin", func() (bool, error) {
+					_, err := w.app.ExecContext(t.Context(), "TRUNCATE TABLE e_20260101")
+					return err == nil, nil
+				})
+			}
+			return nil
+		})
+		if _, err := m.Run(t.Context(), w.planFor(t, m)); !fault.Is(err, fault.Proof) {
+			t.Errorf("%v", err)
+		}
+		standing(t, w, day1, archive.Idle)
+	})
 	for _, changed := range []bool{false, true} {
 		name := map[bool]string{false: "after own with equal rows it is released", true: "after own with other rows live owns again"}[changed]
 		t.Run(name, func(t *testing.T) {
@@ -223,6 +242,13 @@ func TestL5_a_lost_pin_is_never_overlooked(t *testing.T) {
 			}
 		})
 	}
+}
+
+// pinLockOf is the lock that the first shard's pin holds.
+func pinLockOf(w *world) string {
+	shard, _ := w.ds.ShardOf(day1)
+	k := &Work{site: &Site{cfg: Config{Live: w.live}}, shard: shard}
+	return k.pinLock()
 }
 
 // Handing back can end at every point.

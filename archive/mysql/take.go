@@ -70,6 +70,9 @@ func (w *Work) take(ctx context.Context, ds *catalog.Dataset) (err error) {
 	if err := w.connect(ctx); err != nil {
 		return err
 	}
+	if err := w.exists(ctx, ds); err != nil {
+		return err
+	}
 	live, err := claimLive(ctx, w.lock, ds, w.shard, w.token)
 	if err != nil {
 		return err
@@ -93,6 +96,19 @@ func (w *Work) take(ctx context.Context, ds *catalog.Dataset) (err error) {
 		return err
 	}
 	return s.cfg.At(archive.PointTaken)
+}
+
+// exists refuses a table that live neither has nor ever stated: a part made for it would be a promise to readers.
+func (w *Work) exists(ctx context.Context, ds *catalog.Dataset) error {
+	has, err := hasTable(ctx, w.site.cfg.Live, w.shard.Table)
+	if err != nil || has {
+		return err
+	}
+	part, err := readPart(ctx, w.site.cfg.Live, ds, w.shard.Table)
+	if err == nil && part == nil {
+		return fault.New(fault.NotFound, "take "+w.shard.Table, "live has no such table").WithHint("make a new plan")
+	}
+	return err
 }
 
 // prepareSchemas makes the tables that a move writes to.

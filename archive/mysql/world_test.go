@@ -179,6 +179,7 @@ func (w *world) planFor(t testing.TB, m *archive.Mover, tables ...string) *archi
 
 // watcher reads everything again and again and checks that each row is there exactly once, as it was made.
 type watcher struct {
+	want   map[catalog.Key]catalog.Hash
 	mu     sync.Mutex
 	passes int
 	stop   context.CancelFunc
@@ -213,7 +214,7 @@ func (w *world) watch(t testing.TB) *watcher {
 		t.Fatalf("%d rows were made, %d are read", w.rows*(len(w.days)+1), len(want))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &watcher{stop: cancel, done: make(chan error, 1)}
+	r := &watcher{want: want, stop: cancel, done: make(chan error, 1)}
 	go func() {
 		for {
 			have, err := w.hashes(ctx)
@@ -248,6 +249,18 @@ func sameRows(want, have map[catalog.Key]catalog.Hash) error {
 		return fmt.Errorf("%d rows were read, %d were made", len(have), len(want))
 	}
 	return nil
+}
+
+// look reads everything once, here and now.
+func (w *world) look(t testing.TB, r *watcher) {
+	t.Helper()
+	have, err := w.hashes(t.Context())
+	if err == nil {
+		err = sameRows(r.want, have)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // pass waits for a whole look that began after now.

@@ -34,6 +34,7 @@ type group struct {
 	shapes map[uint64]*shape
 	beat   *catalog.Dataset
 
+	checksum   int // bytes at the end of each event
 	open       bool
 	standalone bool
 	completing bool
@@ -95,14 +96,22 @@ func (g *group) feed(e *replication.BinlogEvent) error {
 		g.begin(e, fmt.Sprintf("%s:%d", id, ev.GNO))
 	case *replication.GtidTaggedLogEvent:
 		return fault.New(fault.Unsafe, "read binlog", "a GTID with a tag").WithHint("tagged GTIDs are not supported: don't set a tag in gtid_next")
+	case *replication.FormatDescriptionEvent:
+		g.checksum = 0
+		if ev.ChecksumAlgorithm == replication.BINLOG_CHECKSUM_ALG_CRC32 {
+			g.checksum = 4
+		}
 	case *replication.TransactionPayloadEvent:
+		outer := g.checksum
+		g.checksum = 0 // the events inside have none
+		defer func() { g.checksum = outer }()
 		for _, inner := range ev.Events {
 			if err := g.feed(inner); err != nil {
 				return err
 			}
 		}
 	case *replication.TableMapEvent:
-		g.shape(ev, e.RawData)
+		g.shape(ev, e.RawData[replication.EventHeaderSize:len(e.RawData)-g.checksum])
 	case *replication.RowsEvent:
 		return g.rowsEvent(e, ev)
 	case *replication.QueryEvent:
@@ -189,16 +198,16 @@ func (g *group) poisonChanged(err error) {
 }
 
 // shape remembers what the table behind a table number looks like, for the row events that follow.
-func (g *group) shape(ev *replication.TableMapEvent, raw []byte) {
+func (g *group) shape(ev *replication.TableMapEvent, body []byte) {
 	g.hash(ev.Schema)
 	g.hash(ev.Table)
-	if old := g.shapes[ev.TableID]; old != nil && old.same(raw) {
+	if old := g.shapes[ev.TableID]; old != nil && old.same(body) {
 		return
 	}
 	if len(g.shapes) > 10000 { // table numbers are never reused; forget all rather than grow
 		clear(g.shapes)
 	}
-	sh := newShape(ev, raw, g.s.charsets)
+	sh := newShape(ev, body, g.s.charsets)
 	g.shapes[ev.TableID] = sh
 	if string(ev.Schema) != g.s.cfg.DB.Schema() {
 		return

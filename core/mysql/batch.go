@@ -99,8 +99,9 @@ func (l *Ledger) claim(ctx context.Context, x *tx, b *batch, guessed bool) ([]*i
 	byID := slices.SortedFunc(slices.Values(ids), func(a, b *item) int { return strings.Compare(a.t.ID, b.t.ID) })
 	q := &l.lane.text
 	q.start("INSERT IGNORE INTO transfer_id (id, body_hash, outcome, answer, order_time, posted_at) VALUES ")
+	now := timeText(b.now)
 	for _, it := range byID {
-		q.answer(it, b.now, guessed)
+		q.answer(it, now, guessed)
 	}
 	n, err := x.exec(ctx, "insert transfer ids", q.String())
 	if err != nil {

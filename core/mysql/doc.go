@@ -18,7 +18,7 @@
 //
 // # Guesses
 //
-// Step 1 writes its rows twice, which costs a tenth of the batch. So the lane first guesses the answers from the account
+// So step 1's rows would be written twice. To spare that, the lane first guesses the answers from the account
 // states that its last batch left and inserts the ids with them; if a lock then shows another state, or an id was there,
 // the transaction is rolled back and done as above. A guess that was right is what step 5 would have written; answers are
 // always made from what was read under lock.

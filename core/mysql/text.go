@@ -45,12 +45,18 @@ func (q *text) bytes(b []byte) {
 	q.buf = append(hex.AppendEncode(q.buf, b), '\'')
 }
 
+// lit appends a literal that was made before, by timeText or dateText.
+func (q *text) lit(literal string) { q.sep(); q.raw(literal) }
+
 func (q *text) time(t time.Time) {
 	q.sep()
 	q.buf = t.AppendFormat(q.buf, "'2006-01-02 15:04:05.000000'")
 }
 
-func (q *text) date(t time.Time) { q.sep(); q.buf = t.AppendFormat(q.buf, "'2006-01-02'") }
+func timeText(t time.Time) string { return t.Format("'2006-01-02 15:04:05.000000'") }
+
+// dateText is a number, which the server reads faster than a text.
+func dateText(t time.Time) string { return t.Format("20060102") }
 
 func (q *text) String() string { return string(q.buf) }
 
@@ -71,7 +77,7 @@ func quote[S string | []byte](dst []byte, s S) []byte {
 }
 
 // answer appends a row of transfer_id, with the item's answer or with an empty one.
-func (q *text) answer(it *item, now time.Time, known bool) {
+func (q *text) answer(it *item, now string, known bool) {
 	q.open()
 	q.str(it.t.ID)
 	q.bytes(it.body[:])
@@ -85,6 +91,6 @@ func (q *text) answer(it *item, now time.Time, known bool) {
 	q.sep()
 	q.buf = quote(q.buf, q.json)
 	q.time(it.order)
-	q.time(now)
+	q.lit(now)
 	q.shut()
 }

@@ -38,8 +38,9 @@ func (l *Ledger) write(ctx context.Context, x *tx, b *batch, f *found, answers b
 	}
 	q := &l.lane.text
 	q.start("INSERT INTO transfer_id (id, body_hash, outcome, answer, order_time, posted_at) VALUES ")
+	now := timeText(b.now)
 	for _, it := range f.fresh {
-		q.answer(it, b.now, true)
+		q.answer(it, now, true)
 	}
 	q.raw(" ON DUPLICATE KEY UPDATE outcome=VALUES(outcome), answer=VALUES(answer)")
 	_, err := x.exec(ctx, "write answers", q.String())
@@ -48,7 +49,7 @@ func (l *Ledger) write(ctx context.Context, x *tx, b *batch, f *found, answers b
 
 // writeTransfers inserts by shard, in the order of the shards' names, and collects the order times by id.
 func (l *Ledger) writeTransfers(ctx context.Context, x *tx, now time.Time, f *found, orders map[string]time.Time) error {
-	shards := map[string][]*item{}
+	shards, day, posted := map[string][]*item{}, dateText(f.day), timeText(now)
 	for _, it := range f.fresh {
 		if it.answer.Outcome != core.Applied {
 			continue
@@ -65,8 +66,8 @@ func (l *Ledger) writeTransfers(ctx context.Context, x *tx, now time.Time, f *fo
 				q.str(it.t.ID)
 				q.str(it.t.Kind)
 				q.time(it.order)
-				q.date(f.day)
-				q.time(now)
+				q.lit(day)
+				q.lit(posted)
 				q.num(int64(len(it.t.Legs)))
 				q.str(unit)
 				q.num(amount)
@@ -86,6 +87,7 @@ func (l *Ledger) writeEntries(ctx context.Context, x *tx, now time.Time, f *foun
 	if len(f.entries) == 0 {
 		return nil
 	}
+	day, posted := dateText(f.day), timeText(now)
 	slices.SortFunc(f.entries, func(a, b core.Entry) int {
 		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Seq, b.Seq))
 	})
@@ -101,9 +103,9 @@ func (l *Ledger) writeEntries(ctx context.Context, x *tx, now time.Time, f *foun
 			q.num(e.Amount)
 			q.num(e.Before)
 			q.num(e.After)
-			q.date(f.day)
+			q.lit(day)
 			q.time(orders[e.Transfer])
-			q.time(now)
+			q.lit(posted)
 			q.shut()
 		}
 	}
@@ -147,7 +149,7 @@ func (l *Ledger) writeBalances(ctx context.Context, x *tx, f *found) error {
 	}
 	q := &l.lane.text
 	q.start("INSERT INTO account (id, name, unit, balance, entries, opened_at) VALUES ")
-	last := int64(0)
+	last, day := int64(0), dateText(f.day)
 	for i := range f.entries { // ascending by account
 		a := f.book[f.entries[i].Account]
 		if i > 0 && a.ID == last {
@@ -160,7 +162,7 @@ func (l *Ledger) writeBalances(ctx context.Context, x *tx, f *found) error {
 		q.str("")
 		q.num(a.Balance)
 		q.num(a.Entries)
-		q.time(f.day) // like name and unit, for the form only
+		q.lit(day) // like name and unit, for the form only
 		q.shut()
 	}
 	q.raw(" ON DUPLICATE KEY UPDATE balance=VALUES(balance), entries=VALUES(entries)")

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"strata/catalog"
 	"strata/fault"
 	"strata/index"
@@ -68,7 +70,7 @@ func Doc(d *catalog.Dataset, shard string, row catalog.Row, v index.Version, del
 
 // suite is an open index with its dataset.
 type suite struct {
-	t   testing.TB
+	t   rapid.TB
 	x   index.Index
 	d   *catalog.Dataset
 	ctx context.Context
@@ -84,6 +86,14 @@ func start(t testing.TB, open Open, d *catalog.Dataset) *suite {
 	})
 	s.ok(s.x.Ensure(s.ctx, d))
 	return s
+}
+
+// with is the same index with one more dataset, for one case of a property.
+func (s *suite) with(t rapid.TB, d *catalog.Dataset, n int) *suite {
+	d.Name = fmt.Sprintf("%s%d", d.Name, n)
+	out := &suite{t: t, x: s.x, d: d, ctx: s.ctx}
+	out.ok(s.x.Ensure(s.ctx, d))
+	return out
 }
 
 func (s *suite) ok(err error) {

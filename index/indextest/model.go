@@ -105,8 +105,11 @@ func drawFilter(t *rapid.T, d *catalog.Dataset, depth int) catalog.Filter {
 	case catalog.In:
 		n = rapid.IntRange(1, 3).Draw(t, "values")
 	}
+	values := slices.DeleteFunc(append(slices.Clone(samples(c.Name)), bounds(c.Name)...), func(v string) bool {
+		return catalog.CheckCell(c.Type, v) != nil
+	})
 	for range n {
-		f.Values = append(f.Values, rapid.SampledFrom(append(slices.Clone(samples(c.Name)), bounds(c.Name)...)).Draw(t, "value"))
+		f.Values = append(f.Values, rapid.SampledFrom(values).Draw(t, "value"))
 	}
 	return f
 }
@@ -133,8 +136,8 @@ type world struct {
 	rows map[string][]catalog.Row // by shard; without the deleted ones
 }
 
-func newWorld(t *rapid.T, outer testing.TB, open Open) *world {
-	w := &world{suite: start(outer, open, typed()), rows: map[string][]catalog.Row{}}
+func newWorld(t *rapid.T, s *suite) *world {
+	w := &world{suite: s, rows: map[string][]catalog.Row{}}
 	var docs []index.Document
 	for _, shard := range []string{"typed_a", "typed_b", "typed_c"} {
 		ids := rapid.SliceOfNDistinct(rapid.SampledFrom(samples("id")), 0, 10, rapid.ID).Draw(t, "ids")
@@ -152,13 +155,13 @@ func newWorld(t *rapid.T, outer testing.TB, open Open) *world {
 }
 
 func searchModel(t *testing.T, open Open) {
+	all, n := start(t, open, typed()), 0
 	rapid.Check(t, func(rt *rapid.T) {
-		t.Run("", func(sub *testing.T) { // an index of its own, closed before the next
-			w := newWorld(rt, sub, open)
-			for range 8 {
-				w.compare(rt)
-			}
-		})
+		n++
+		w := newWorld(rt, all.with(rt, typed(), n))
+		for range 8 {
+			w.compare(rt)
+		}
 	})
 }
 
@@ -251,46 +254,46 @@ func cells(t *testing.T, open Open) {
 // versionsModel applies random batches with replays, old images and deletes; what is there must always be the image of
 // the highest version.
 func versionsModel(t *testing.T, open Open) {
+	all, n := start(t, open, Entries()), 0
 	rapid.Check(t, func(rt *rapid.T) {
-		t.Run("", func(sub *testing.T) {
-			s := start(sub, open, Entries())
-			type image struct {
-				amount int
-				gone   bool
-			}
-			newest := map[int]index.Version{}
-			images := map[index.Version]image{}
-			for range rapid.IntRange(1, 12).Draw(rt, "batches") {
-				var docs []index.Document
-				for range rapid.IntRange(1, 6).Draw(rt, "documents") {
-					seq := rapid.IntRange(1, 3).Draw(rt, "seq")
-					v := index.MakeVersion(uint32(rapid.IntRange(1, 3).Draw(rt, "term")), uint64(rapid.IntRange(1, 5).Draw(rt, "n"))*10+uint64(seq))
-					im, known := images[v]
-					if !known {
-						im = image{rapid.IntRange(1, 1000).Draw(rt, "amount"), rapid.IntRange(0, 3).Draw(rt, "gone") == 0}
-						images[v] = im
-					}
-					docs = append(docs, Doc(s.d, "entry_202611", Entry(1, seq, im.amount, "2026-11-02", nil), v, im.gone))
-					newest[seq] = max(newest[seq], v)
+		n++
+		s := all.with(rt, Entries(), n)
+		type image struct {
+			amount int
+			gone   bool
+		}
+		newest := map[int]index.Version{}
+		images := map[index.Version]image{}
+		for range rapid.IntRange(1, 12).Draw(rt, "batches") {
+			var docs []index.Document
+			for range rapid.IntRange(1, 6).Draw(rt, "documents") {
+				seq := rapid.IntRange(1, 3).Draw(rt, "seq")
+				v := index.MakeVersion(uint32(rapid.IntRange(1, 3).Draw(rt, "term")), uint64(rapid.IntRange(1, 5).Draw(rt, "n"))*10+uint64(seq))
+				im, known := images[v]
+				if !known {
+					im = image{rapid.IntRange(1, 1000).Draw(rt, "amount"), rapid.IntRange(0, 3).Draw(rt, "gone") == 0}
+					images[v] = im
 				}
-				s.apply(docs...)
-				seen := 0
-				s.ok(s.x.Scan(s.ctx, "entry", "entry_202611", "", func(d *index.Stored) error {
-					seen++
-					var seq int
-					if _, err := fmt.Sscanf(string(d.Key), "1,%d", &seq); err != nil {
-						return err
-					}
-					im := images[newest[seq]]
-					if want := Entry(1, seq, im.amount, "2026-11-02", nil); d.Version != newest[seq] || d.Deleted != im.gone || !d.Row.Equal(&want) {
-						rt.Fatalf("seq %d has version %d, want %d", seq, d.Version, newest[seq])
-					}
-					return nil
-				}))
-				if seen != len(newest) {
-					rt.Fatalf("%d documents, want %d", seen, len(newest))
-				}
+				docs = append(docs, Doc(s.d, "entry_202611", Entry(1, seq, im.amount, "2026-11-02", nil), v, im.gone))
+				newest[seq] = max(newest[seq], v)
 			}
-		})
+			s.apply(docs...)
+			seen := 0
+			s.ok(s.x.Scan(s.ctx, s.d.Name, "entry_202611", "", func(d *index.Stored) error {
+				seen++
+				var seq int
+				if _, err := fmt.Sscanf(string(d.Key), "1,%d", &seq); err != nil {
+					return err
+				}
+				im := images[newest[seq]]
+				if want := Entry(1, seq, im.amount, "2026-11-02", nil); d.Version != newest[seq] || d.Deleted != im.gone || !d.Row.Equal(&want) {
+					return fmt.Errorf("seq %d has version %d, want %d", seq, d.Version, newest[seq])
+				}
+				return nil
+			}))
+			if seen != len(newest) {
+				rt.Fatalf("%d documents, want %d", seen, len(newest))
+			}
+		}
 	})
 }

@@ -227,43 +227,69 @@ func (x *Index) Get(ctx context.Context, dataset string, ids []string) ([]index.
 		for i, k := range v.f.d.Key {
 			same[i] = quote(k) + "=?"
 		}
-		s, err := v.c.Prepare("SELECT " + v.f.storedList() + " FROM doc WHERE _shard=(SELECT id FROM shard WHERE name=?) AND " +
-			strings.Join(same, " AND "))
+		s, err := v.c.Prepare("SELECT " + v.f.storedList() + " FROM doc WHERE _shard=? AND " + strings.Join(same, " AND "))
 		if err != nil {
 			return err
 		}
 		defer func() { _ = s.Close() }()
-		var scratch []byte
-		all, dest := v.f.allColumns(), make([]driver.Value, storedColumns+len(v.f.types))
+		g := getter{v: v, s: s, all: v.f.allColumns(), dest: make([]driver.Value, storedColumns+len(v.f.types)), shards: map[string]int64{}}
 		for _, id := range ids {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			shard, key, _ := strings.Cut(id, "/")
-			vals, err := v.f.keyValues(catalog.Key(key))
+			var one index.Stored
+			ok, err := g.get(id, &one)
 			if err != nil {
 				return err
 			}
-			rows, err := s.Query(append([]driver.Value{shard}, vals...)) //nolint:staticcheck // one row: no goroutine wanted
-			if err != nil {
-				return err
-			}
-			err = rows.Next(dest)
-			if errors.Is(err, io.EOF) {
-				err = rows.Close()
-			} else if err == nil {
-				var one index.Stored
-				scratch, err = v.f.stored(shard, all, dest, &one, scratch)
+			if ok {
 				out = append(out, one)
-				err = errors.Join(err, rows.Close())
-			}
-			if err != nil {
-				return err
 			}
 		}
 		return nil
 	})
 	return out, err
+}
+
+// getter reads single documents inside one view.
+type getter struct {
+	v       *view
+	s       driver.Stmt
+	all     []int
+	dest    []driver.Value
+	scratch []byte
+	shards  map[string]int64 // 0: not there
+}
+
+func (g *getter) get(id string, one *index.Stored) (bool, error) {
+	shard, key, _ := strings.Cut(id, "/")
+	n, known := g.shards[shard]
+	if !known {
+		ids, err := g.v.shards([]string{shard})
+		if err != nil {
+			return false, err
+		}
+		if len(ids) > 0 {
+			n = ids[0]
+		}
+		g.shards[shard] = n
+	}
+	vals, err := g.v.f.keyValues(catalog.Key(key))
+	if err != nil || n == 0 {
+		return false, err
+	}
+	rows, err := g.s.Query(append([]driver.Value{n}, vals...)) //nolint:staticcheck // one row: no goroutine wanted
+	if err != nil {
+		return false, err
+	}
+	err = rows.Next(g.dest)
+	if errors.Is(err, io.EOF) {
+		return false, rows.Close()
+	}
+	if err == nil {
+		g.scratch, err = g.v.f.stored(shard, g.all, g.dest, one, g.scratch)
+	}
+	return err == nil, errors.Join(err, rows.Close())
 }
 
 // Scan fulfils index.Reader.

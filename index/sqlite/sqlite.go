@@ -263,7 +263,6 @@ func schema(d *catalog.Dataset) []string {
 	for i, c := range d.Columns {
 		cols[i] = quote(c.Name)
 	}
-	key := columnList(d.Key)
 	out := []string{
 		"CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID",
 		"CREATE TABLE IF NOT EXISTS shard (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
@@ -271,19 +270,37 @@ func schema(d *catalog.Dataset) []string {
 			number INTEGER NOT NULL, next INTEGER NOT NULL, gtid TEXT NOT NULL, heartbeat INTEGER NOT NULL, at INTEGER NOT NULL,
 			frozen TEXT NOT NULL)`,
 		"CREATE TABLE IF NOT EXISTS doc (_id INTEGER PRIMARY KEY, _shard, _version, _deleted, _hash, _raw, " + strings.Join(cols, ", ") + ")",
-		"CREATE UNIQUE INDEX IF NOT EXISTS doc_key ON doc (_shard, " + key + ")",
+		"CREATE UNIQUE INDEX IF NOT EXISTS doc_key ON doc (_shard, " + columnList(d.Key) + ")",
+		"ANALYZE", // of nothing: it makes sqlite_stat1
+		statistics("doc_key", 300, len(d.Key)),
 	}
 	for _, by := range []string{d.Time, d.Account} {
 		if by == "" || by == d.Key[0] {
 			continue
 		}
 		cols := append([]string{by}, slices.DeleteFunc(slices.Clone(d.Key), func(k string) bool { return k == by })...)
-		if by == d.Account && d.Time != "" && d.Time != by {
+		rows := 300
+		if by == d.Time {
+			rows = 10_000
+		} else if d.Time != "" {
 			cols = slices.Insert(slices.DeleteFunc(cols, func(k string) bool { return k == d.Time }), 1, d.Time)
 		}
-		out = append(out, fmt.Sprintf("CREATE INDEX IF NOT EXISTS %s ON doc (_shard, %s)", quote("by_"+by), columnList(cols)))
+		out = append(out, fmt.Sprintf("CREATE INDEX IF NOT EXISTS %s ON doc (_shard, %s)", quote("by_"+by), columnList(cols)),
+			statistics("c_by_"+by, rows, len(cols)))
 	}
 	return append(out, fmt.Sprintf("PRAGMA user_version = %d", formatVersion))
+}
+
+// statistics tells SQLite's planner what a large dataset looks like, so that it plans the same from the first row on: a
+// shard has very many rows, its first column that many of each value, and each further column half as many.
+func statistics(index string, rows, columns int) string {
+	stat := "10000000 300000"
+	for range columns - 1 {
+		stat += fmt.Sprintf(" %d", max(rows, 2))
+		rows /= 2
+	}
+	return fmt.Sprintf("INSERT INTO sqlite_stat1 (tbl, idx, stat) SELECT 'doc', '%s', '%s 1' WHERE NOT EXISTS (SELECT 1 FROM sqlite_stat1 WHERE idx='%[1]s')",
+		strings.ReplaceAll(index, "'", "''"), stat)
 }
 
 // quote makes a column's name in the file: no name of a dataset can meet one of the index's own.

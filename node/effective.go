@@ -1,0 +1,25 @@
+package node
+
+import (
+	"github.com/go-sql-driver/mysql"
+	"github.com/goccy/go-yaml"
+
+	"strata/fault"
+)
+
+// Public is the configuration without its secrets.
+func (c Config) Public() Config {
+	for _, s := range []*Server{&c.Live, &c.Offline, &c.Archive, &c.Control} {
+		if cfg, err := mysql.ParseDSN(s.DSN); err == nil && cfg.Passwd != "" {
+			cfg.Passwd = "***"
+			s.DSN = cfg.FormatDSN()
+		}
+	}
+	return c
+}
+
+// Effective is the configuration as it is in force, as YAML, without its secrets.
+func (c Config) Effective() (string, error) {
+	b, err := yaml.Marshal(c.Public())
+	return string(b), fault.Wrap(fault.Internal, "print configuration", err)
+}

@@ -1,0 +1,239 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"strata/archive"
+	"strata/catalog"
+	"strata/core"
+	"strata/db"
+	"strata/fault"
+	"strata/index"
+	syncer "strata/sync"
+)
+
+// VerifyRequest says what to prove.
+type VerifyRequest struct {
+	Parts    []string // of index, archive, ledger; nil: all that the configuration has
+	Progress func(done, total int64)
+}
+
+// Report is the result of all proofs asked for.
+type Report struct {
+	OK             bool                 `json:"ok"`
+	RowsCompared   int64                `json:"rows_compared"`    // source rows compared with the index, cell by cell
+	Differences    int64                `json:"differences"`      // of all parts
+	MoneySumsEqual bool                 `json:"money_sums_equal"` // per column and unit, index against sources
+	Findings       []string             `json:"findings"`         // what differs, by name; at most 1,000 per part
+	Index          *syncer.Report       `json:"index,omitempty"`
+	Archive        *archive.CheckResult `json:"archive,omitempty"`
+	Ledger         *LedgerProof         `json:"ledger,omitempty"`
+}
+
+// LedgerProof is the ledger's own proof: its trial balance and its digest.
+type LedgerProof struct {
+	core.TrialReport
+	Digest string `json:"digest"`
+}
+
+// verifyParts are the names of the parts.
+func verifyParts() []string { return []string{"index", "archive", "ledger"} }
+
+// Verify runs the proofs. An error means that a proof could not be finished; what differs is in the report.
+func (n *Node) Verify(ctx context.Context, r VerifyRequest) (Report, error) {
+	rep := Report{OK: true, MoneySumsEqual: true, Findings: []string{}}
+	for _, p := range r.Parts {
+		if !slices.Contains(verifyParts(), p) {
+			return rep, fault.New(fault.Invalid, "verify", "there is no part %q", p).WithHint("the parts are index, archive, ledger")
+		}
+	}
+	wanted := func(p string) bool { return len(r.Parts) == 0 || slices.Contains(r.Parts, p) }
+	if wanted("index") {
+		if err := n.verifyIndex(ctx, r, &rep); err != nil {
+			return rep, err
+		}
+	}
+	if wanted("archive") {
+		if err := n.verifyArchive(ctx, &rep); err != nil {
+			return rep, err
+		}
+	}
+	if wanted("ledger") && n.cfg.Ledger {
+		proof, err := n.ProveLedger(ctx)
+		if err != nil {
+			return rep, err
+		}
+		rep.Ledger = &proof
+		rep.Differences += proof.Problems
+		rep.Findings = append(rep.Findings, proof.Findings...)
+	}
+	rep.OK = rep.Differences == 0 && rep.MoneySumsEqual && (rep.Index == nil || rep.Index.OK)
+	return rep, nil
+}
+
+func (n *Node) verifyIndex(ctx context.Context, r VerifyRequest, rep *Report) error {
+	w, err := n.liveWriter(ctx)
+	if err != nil {
+		return err
+	}
+	out, err := syncer.Verify(ctx, syncer.VerifyConfig{
+		Datasets: n.datasets, View: n.View, Stores: map[catalog.Store]*db.DB{catalog.Live: n.live, catalog.Archive: n.archive},
+		Live: w, Index: n.index, Now: n.now, Progress: r.Progress,
+	})
+	if err != nil {
+		return err
+	}
+	rep.Index = &out
+	for _, d := range out.Datasets {
+		rep.RowsCompared += d.Rows
+		rep.Differences += d.Differences
+		for _, f := range d.Findings {
+			rep.Findings = append(rep.Findings, fmt.Sprintf("index: %s row %s of %s: %s: source %s, index %s", f.Dataset, f.Key, f.Shard, f.What,
+				orNone(f.Source), orNone(f.Index)))
+		}
+		for _, s := range d.Sums {
+			if !s.OK {
+				rep.MoneySumsEqual = false
+				rep.Findings = append(rep.Findings, fmt.Sprintf("index: %s sum(%s) in %s: source %s, index %s", d.Dataset, s.Column, s.Unit, s.Source, s.Index))
+			}
+		}
+	}
+	return nil
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+func (n *Node) verifyArchive(ctx context.Context, rep *Report) error {
+	mover, err := n.Mover(ctx, nil)
+	if err != nil {
+		return err
+	}
+	res, err := mover.Check(ctx)
+	if err != nil {
+		return err
+	}
+	rep.Archive = &res
+	rep.Differences += int64(len(res.Findings))
+	for _, f := range res.Findings {
+		rep.Findings = append(rep.Findings, fmt.Sprintf("archive: %s keys after %q to %q: %s (%d rows, the manifest says %d)", f.Shard, f.After, f.To,
+			f.Detail, f.Have, f.Want))
+	}
+	return nil
+}
+
+// ProveLedger reads the whole ledger once, as of one moment.
+func (n *Node) ProveLedger(ctx context.Context) (LedgerProof, error) {
+	ds := n.ledgerDatasets()
+	if len(ds) == 0 {
+		return LedgerProof{}, fault.New(fault.Invalid, "prove ledger", "this configuration has no ledger")
+	}
+	trial, err := core.NewTrial(ds[0], ds[1], ds[2])
+	if err != nil {
+		return LedgerProof{}, err
+	}
+	var digest core.Digest
+	err = n.LedgerRows(ctx, func(d *catalog.Dataset, row *catalog.Row) error {
+		digest.Add(d.Name, row)
+		return trial.Add(d.Name, row)
+	})
+	if err != nil {
+		return LedgerProof{}, err
+	}
+	return LedgerProof{TrialReport: trial.Report(), Digest: digest.String()}, nil
+}
+
+// pollEvery is how often the index is asked how far it is by somebody who waits for it.
+const pollEvery = 25 * time.Millisecond
+
+// WaitIndexed commits a heartbeat on live and waits until the index has reached it: everything committed before the call
+// is searchable then. progress is told documents applied, of how many is not known; nil: none. fault.Proof: the index
+// has a gap and will not get there.
+func (n *Node) WaitIndexed(ctx context.Context, progress func(done, total int64)) error {
+	w, err := n.liveWriter(ctx)
+	if err != nil {
+		return err
+	}
+	beat, err := db.Beat(ctx, w, catalog.At(n.now()))
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		marks, err := n.Watermarks(ctx)
+		if err != nil {
+			return err
+		}
+		behind := n.partitions() - len(marks)
+		var numbers int64
+		for _, m := range marks {
+			if m.Frozen != "" {
+				return fault.New(fault.Proof, "wait for index", "%s partition %d has a gap: %s", m.Dataset, m.Partition, m.Frozen)
+			}
+			if m.Heartbeat < beat.Seq {
+				behind++
+			}
+			numbers += int64(m.Number)
+		}
+		if progress != nil {
+			progress(numbers, 0)
+		}
+		if behind <= 0 {
+			return nil
+		}
+		if why := n.stopped(); why != "" {
+			return fault.New(fault.Proof, "wait for index", "%s", why)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fault.Wrap(fault.KindOf(ctx.Err()), "wait for index", ctx.Err())
+		}
+	}
+}
+
+func (n *Node) partitions() int {
+	sum := 0
+	for _, d := range n.datasets {
+		sum += int(d.Partitions)
+	}
+	return sum
+}
+
+// Watermarks are those of every dataset and partition.
+func (n *Node) Watermarks(ctx context.Context) ([]index.Watermark, error) {
+	var out []index.Watermark
+	for _, d := range n.datasets {
+		marks, err := n.index.Watermarks(ctx, d.Name)
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return nil, err
+		}
+		out = append(out, marks...)
+	}
+	return out, nil
+}
+
+// Documents is how many documents are searchable in all.
+func (n *Node) Documents(ctx context.Context) (int64, error) {
+	var sum int64
+	for _, d := range n.datasets {
+		shards, err := n.index.Shards(ctx, d.Name)
+		if err != nil {
+			return 0, err
+		}
+		c, err := n.index.Count(ctx, index.Search{Dataset: d.Name, Shards: shards})
+		if err != nil {
+			return 0, err
+		}
+		sum += c
+	}
+	return sum, nil
+}
