@@ -12,12 +12,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"strata/canal"
 	"strata/catalog"
 	"strata/db"
 	"strata/fault"
 	"strata/index/sqlite"
 	"strata/router"
 	routermysql "strata/router/mysql"
+	syncer "strata/sync"
 )
 
 // Options is what Open needs.
@@ -52,6 +54,8 @@ type Node struct {
 
 	mu     sync.Mutex
 	pools  map[string]*db.DB // opened when needed
+	leader *canal.Leader     // while its role runs
+	sync   *syncer.Sync      // the same
 	closed bool
 }
 

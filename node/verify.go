@@ -237,3 +237,13 @@ func (n *Node) Documents(ctx context.Context) (int64, error) {
 	}
 	return sum, nil
 }
+
+// CapturedRows is how many row changes the index has been told of.
+func (n *Node) CapturedRows(ctx context.Context) (int64, error) {
+	marks, err := n.Watermarks(ctx)
+	var sum int64
+	for _, m := range marks {
+		sum += int64(m.Number) - int64(m.Heartbeat)
+	}
+	return sum, err
+}

@@ -213,3 +213,23 @@ func TestLag(t *testing.T) {
 		t.Errorf("after the reset: %+v", l)
 	}
 }
+
+// BenchmarkSync is changes from memory into the index, 4 partitions.
+func BenchmarkSync(b *testing.B) {
+	for b.Loop() {
+		const n = 100_000
+		d, x := entries(), openIndex(b)
+		f := newMemFeed(d)
+		l := newLeader(f, d, 1)
+		l.takeOver(nil)
+		for i := range n {
+			l.change('c', entry(i*7919%10007, i, i))
+		}
+		beat := l.mark(time.Now())
+		start := time.Now()
+		r := run(b, x, f, nil, d)
+		r.reach(b, d.Name, beat)
+		b.ReportMetric(n/time.Since(start).Seconds(), "docs/s")
+		r.stop(b)
+	}
+}

@@ -43,7 +43,7 @@ type group struct {
 	rows       canal.Change // of the heartbeat
 	images     uint32
 	bytes      int64
-	size       bool // MaxTxnBytes was passed
+	size       error // MaxTxnBytes was passed
 	digest     hash.Hash
 	offsets    []span
 	maria      mysql.MariadbGTID
@@ -131,7 +131,7 @@ func (g *group) begin(e *replication.BinlogEvent, gtid string) {
 		changes = nil // let go of the memory of a big one
 	}
 	g.open, g.standalone, g.completing, g.ended = true, false, false, false
-	g.images, g.bytes, g.size = 0, 0, false
+	g.images, g.bytes, g.size = 0, 0, nil
 	g.digest.Reset()
 	g.hash([]byte(gtid))
 	g.x = canal.Txn{GTID: gtid, ServerID: e.Header.ServerID, Time: int64(e.Header.Timestamp), Changes: changes[:0]}
@@ -277,7 +277,11 @@ func (g *group) row(sh *shape, ev *replication.RowsEvent, data []byte, row *int)
 	ordinal := g.images
 	update := ev.Type() == replication.EnumRowsEventTypeUpdate
 	var c *canal.Change
-	if sh.d != nil && sh.err == nil && !g.size {
+	first := sh.err
+	if first == nil && sh.d != nil && sh.d != g.beat {
+		first = g.size
+	}
+	if sh.d != nil && first == nil {
 		c = g.change(sh)
 		c.Ordinal = ordinal
 		switch {
@@ -289,7 +293,6 @@ func (g *group) row(sh *shape, ev *replication.RowsEvent, data []byte, row *int)
 			c.Op = canal.Delete
 		}
 	}
-	first := sh.err
 	total := 0
 	for k := range 2 {
 		if k == 1 && !update {
@@ -359,12 +362,8 @@ func (g *group) took(sh *shape, c *canal.Change, err error) {
 	if g.bytes <= g.s.cfg.MaxTxnBytes {
 		return
 	}
-	g.size = true
-	err = fault.New(fault.TooLarge, "buffer transaction", "it has more than %d bytes of captured rows", g.s.cfg.MaxTxnBytes).
+	g.size = fault.New(fault.TooLarge, "buffer transaction", "it has more than %d bytes of captured rows", g.s.cfg.MaxTxnBytes).
 		WithHint("make smaller transactions; to take this one, raise the limit and load the dataset anew")
-	g.poisonChanged(err)
-	for _, d := range g.s.cfg.Datasets { // the rest of it is not decoded, so it may be anybody's
-		g.poison(d, err)
-	}
+	g.poisonChanged(g.size) // and those whose rows are still to come
 	g.x.Changes = nil
 }

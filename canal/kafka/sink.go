@@ -212,8 +212,8 @@ func classify(op string, err error) error {
 	var k sarama.KError
 	if !errors.As(err, &k) {
 		var config sarama.ConfigurationError
-		if errors.As(err, &config) && errors.Is(err, sarama.ErrMessageTooLarge) {
-			return fault.Wrap(fault.TooLarge, op, err)
+		if errors.As(err, &config) {
+			return fault.Wrap(fault.Invalid, op, err)
 		}
 		return fault.Wrap(fault.Unavailable, op, err)
 	}

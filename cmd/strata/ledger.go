@@ -87,8 +87,8 @@ func (m *Main) showAccount(ctx context.Context, cli *CLI, l *coremysql.Ledger, i
 			"balance": a.Balance, "entries": a.Entries})
 	}
 	text := fmt.Sprint(a.Balance)
-	if _, known := money.Lookup(money.Unit(a.Unit)); known {
-		text = fmt.Sprintf("%s (%d minor units)", money.Format(money.Amount(a.Balance), money.Unit(a.Unit)), a.Balance)
+	if formatted, err := money.Format(money.Amount(a.Balance), money.Unit(a.Unit)); err == nil { // a unit of one's own has no form
+		text = fmt.Sprintf("%s (%d minor units)", formatted, a.Balance)
 	}
 	_, err = fmt.Fprintf(m.Stdout, "account %d  %s  %s  %s  %d entries\n", a.ID, a.Name, a.Unit, text, a.Entries)
 	return err

@@ -65,7 +65,7 @@ func (m *Main) Run(ctx context.Context) int {
 	exit := -1
 	parser, err := kong.New(&cli, kong.Name("strata"),
 		kong.Description("Keeps a payment ledger's live database small and everything in it queryable, with proof.\n\n"+epilogue),
-		kong.Writers(m.Stdout, m.Stderr), kong.Exit(func(code int) { exit = code }),
+		kong.Writers(m.Stdout, m.Stderr), kong.Vars{"today": fmt.Sprint(demoToday)}, kong.Exit(func(code int) { exit = code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}))
 	if err != nil {
 		return m.fail(&cli, fault.Wrap(fault.Internal, "build command line", err))

@@ -107,6 +107,9 @@ func (b *builder) binary(e *ast.BinaryOperationExpr, depth int) (catalog.Filter,
 	if _, left := unwrap(e.L).(*ast.ColumnNameExpr); left {
 		return b.compare(e.L, op, e.R)
 	}
+	if _, right := unwrap(e.R).(*ast.ColumnNameExpr); !right {
+		return catalog.Filter{}, b.refuse(e.L, "only a column may be compared with a value")
+	}
 	if op >= catalog.Lt { // 5 < amount is amount > 5
 		op = map[catalog.Op]catalog.Op{catalog.Lt: catalog.Gt, catalog.Le: catalog.Ge, catalog.Gt: catalog.Lt, catalog.Ge: catalog.Le}[op]
 	}

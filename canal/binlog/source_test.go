@@ -1,0 +1,430 @@
+package binlog_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	driver "github.com/go-sql-driver/mysql"
+
+	"strata/canal"
+	"strata/canal/binlog"
+	"strata/catalog"
+	"strata/db"
+	"strata/fault"
+	"strata/local"
+	"strata/local/localtest"
+)
+
+// rig is a schema of its own on the shared server, and a source over it.
+type rig struct {
+	t    *testing.T
+	dsn  string
+	sql  *sql.DB
+	db   *db.DB
+	from string
+}
+
+func newRig(t *testing.T, ddl ...string) *rig {
+	t.Helper()
+	r := &rig{t: t, dsn: localtest.Schema(t, localtest.Shared(t))}
+	r.sql = localtest.DB(t, r.dsn)
+	d, err := db.Open(t.Context(), db.Config{DSN: r.dsn, Name: "live", Store: catalog.Live, Purpose: db.Writer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	r.db = d
+	if err := db.EnsureTables(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range ddl {
+		r.exec(q)
+	}
+	r.from = r.pos()
+	return r
+}
+
+func (r *rig) exec(q string, args ...any) {
+	r.t.Helper()
+	localtest.Exec(r.t, r.sql, q, args...)
+}
+
+func (r *rig) pos() string {
+	r.t.Helper()
+	pos, err := db.GTIDPos(r.t.Context(), r.db)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return pos
+}
+
+func (r *rig) dataset(spec catalog.Spec) *catalog.Dataset {
+	r.t.Helper()
+	d, err := db.Resolve(r.t.Context(), r.db, spec)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return d
+}
+
+func (r *rig) source(dsn string, maxTxn int64, datasets ...*catalog.Dataset) *binlog.Source {
+	r.t.Helper()
+	s, err := binlog.New(binlog.Config{DB: r.db, DSN: dsn, ServerID: 1000 + rand.Uint32N(1<<20), Datasets: datasets, Log: slog.New(slog.DiscardHandler), MaxTxnBytes: maxTxn})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s
+}
+
+func (r *rig) open(s *binlog.Source, at canal.Position) canal.Stream {
+	r.t.Helper()
+	st, err := s.Open(r.t.Context(), at)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() {
+		if err := st.Close(); err != nil {
+			r.t.Error(err)
+		}
+	})
+	return st
+}
+
+// read returns all transactions up to the server's position now; their memory is their own.
+func (r *rig) read(st canal.Stream) []canal.Txn {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	defer cancel()
+	end := r.pos()
+	var out []canal.Txn
+	for {
+		x, err := st.Next(ctx)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		y := *x
+		y.Changes = nil
+		for i := range x.Changes {
+			c := x.Changes[i]
+			c.Before, c.After = c.Before.Clone(), c.After.Clone()
+			y.Changes = append(y.Changes, c)
+		}
+		out = append(out, y)
+		if y.Position.GTID == end {
+			return out
+		}
+	}
+}
+
+func say(x *canal.Txn) string {
+	var b strings.Builder
+	for i := range x.Changes {
+		c := &x.Changes[i]
+		fmt.Fprintf(&b, "%s %c#%d", c.Shard, c.Op, c.Ordinal)
+		for _, r := range []*catalog.Row{&c.Before, &c.After} {
+			for k := range r.Len() {
+				if r.Null(k) {
+					b.WriteString(" NULL")
+				} else {
+					b.WriteString(" " + r.Text(k))
+				}
+			}
+		}
+		b.WriteString("; ")
+	}
+	return b.String()
+}
+
+func all(xs []canal.Txn) string {
+	var out []string
+	for i := range xs {
+		if s := say(&xs[i]); s != "" {
+			out = append(out, s)
+		}
+	}
+	return strings.Join(out, "| ")
+}
+
+const entry = "CREATE TABLE entry (id INT PRIMARY KEY, note VARCHAR(20) CHARACTER SET utf8mb4)"
+
+func TestSource_delivers_whole_transactions_with_ordinals_over_all_tables(t *testing.T) {
+	r := newRig(t, entry, "CREATE TABLE other (id INT PRIMARY KEY, v INT)")
+	src := r.source(r.dsn, 0, r.dataset(catalog.Spec{Name: "entry", Table: "entry"}))
+	st := r.open(src, canal.Position{GTID: r.from})
+	r.exec("INSERT INTO entry VALUES (1,'a'),(2,NULL)")
+	tx, err := r.sql.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []string{"INSERT INTO other VALUES (1,1),(2,2)", "UPDATE other SET v=9", "UPDATE entry SET note='ü中' WHERE id=1",
+		"DELETE FROM entry WHERE id=2", "UPDATE entry SET id=7 WHERE id=1"} {
+		if _, err := tx.Exec(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	got := all(r.read(st))
+	want := "entry c#0 1 a; entry c#1 2 NULL; | entry u#6 1 a 1 ü中; entry d#8 2 NULL; entry u#9 1 ü中 7 ü中; "
+	if got != want {
+		t.Fatalf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestL1_nothing_of_a_transaction_that_does_not_commit_is_delivered(t *testing.T) {
+	r := newRig(t, entry, "CREATE TABLE my (id INT PRIMARY KEY) ENGINE=MyISAM")
+	src := r.source(r.dsn, 0, r.dataset(catalog.Spec{Name: "entry", Table: "entry"}))
+	st := r.open(src, canal.Position{GTID: r.from})
+	conn, err := r.sql.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	run := func(qs ...string) {
+		t.Helper()
+		for _, q := range qs {
+			if _, err := conn.ExecContext(t.Context(), q); err != nil {
+				t.Fatal(q, err)
+			}
+		}
+	}
+	run("BEGIN", "INSERT INTO entry VALUES (1,'rolled back')", "ROLLBACK")
+	run("BEGIN", "INSERT INTO entry VALUES (2,'kept')", "SAVEPOINT s", "INSERT INTO entry VALUES (3,'to savepoint')", "ROLLBACK TO s", "COMMIT")
+	run("BEGIN", "INSERT INTO my VALUES (1)", "INSERT INTO entry VALUES (4,'with MyISAM')", "INSERT INTO my VALUES (2)", "ROLLBACK")
+	run("XA START 'r'", "INSERT INTO entry VALUES (5,'xa back')", "XA END 'r'", "XA PREPARE 'r'", "XA ROLLBACK 'r'")
+	if got := all(r.read(st)); got != "entry c#0 2 kept; " {
+		t.Fatal(got)
+	}
+	run("XA START 'c','q',7", "INSERT INTO entry VALUES (6,'xa')", "XA END 'c','q',7", "XA PREPARE 'c','q',7")
+	xs := r.read(st)
+	if got := all(xs); got != "" || xs[len(xs)-1].OpenXA != 1 {
+		t.Fatalf("%s, open %d", got, xs[len(xs)-1].OpenXA)
+	}
+	run("XA COMMIT 'c','q',7")
+	xs = r.read(st)
+	if got := all(xs); got != "entry c#0 6 xa; " || xs[len(xs)-1].OpenXA != 0 {
+		t.Fatalf("%s, open %d", got, xs[len(xs)-1].OpenXA)
+	}
+	run("XA START 'o'", "INSERT INTO entry VALUES (8,'one')", "XA END 'o'", "XA COMMIT 'o' ONE PHASE")
+	if got := all(r.read(st)); got != "entry c#0 8 one; " {
+		t.Fatal(got)
+	}
+}
+
+func TestL1_a_connection_cut_inside_a_transaction_leaves_nothing_of_it(t *testing.T) {
+	r := newRig(t, entry)
+	m := localtest.Shared(t)
+	cfg, err := driver.ParseDSN(r.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := r.dataset(catalog.Spec{Name: "entry", Table: "entry"})
+	r.exec("INSERT INTO entry SELECT seq, 'a row of some length' FROM seq_1_to_20000")
+	r.exec("INSERT INTO entry VALUES (20001,'z')")
+	for _, after := range []int64{500, 50_000, 300_000} {
+		proxy, err := local.NewProxy(m.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = proxy.Close() }()
+		cfg.Addr = proxy.Addr()
+		proxy.CutAfter(after)
+		src := r.source(cfg.FormatDSN(), 0, d)
+		n := 0
+		st, err := src.Open(t.Context(), canal.Position{GTID: r.from})
+		for err == nil {
+			var x *canal.Txn
+			if x, err = st.Next(t.Context()); err == nil {
+				n += len(x.Changes)
+			}
+		}
+		if n != 0 || !fault.Is(err, fault.Unavailable) {
+			t.Fatalf("cut after %d: %d changes, %v", after, n, err)
+		}
+		if st != nil {
+			_ = st.Close()
+		}
+	}
+	n := 0
+	for _, x := range r.read(r.open(r.source(r.dsn, 0, d), canal.Position{GTID: r.from})) {
+		n += len(x.Changes)
+	}
+	if n != 20001 {
+		t.Fatal(n)
+	}
+}
+
+func TestSource_opened_at_any_transaction_delivers_it_again_with_the_same_digest(t *testing.T) {
+	r := newRig(t, entry)
+	d := r.dataset(catalog.Spec{Name: "entry", Table: "entry"})
+	for i := range 6 {
+		r.exec("INSERT INTO entry VALUES (?,?)", i, fmt.Sprint("n", i))
+	}
+	r.exec("ALTER TABLE entry ADD COLUMN k INT")
+	r.exec("UPDATE entry SET note=NULL")
+	src := r.source(r.dsn, 0, d)
+	first := r.read(r.open(src, canal.Position{GTID: r.from}))
+	for i, x := range first {
+		again := r.read(r.open(src, x.Position))
+		if len(again) != len(first)-i {
+			t.Fatalf("from %s: %d transactions instead of %d", x.GTID, len(again), len(first)-i)
+		}
+		for k := range again {
+			if again[k].Position != first[i+k].Position || say(&again[k]) != say(&first[i+k]) {
+				t.Fatalf("from %s: %+v is not %+v", x.GTID, again[k], first[i+k])
+			}
+		}
+	}
+	if first[0].Position.Last.Digest == first[1].Position.Last.Digest {
+		t.Fatal("digests are all alike")
+	}
+}
+
+func TestSource_columns_follow_their_names_through_DDL(t *testing.T) {
+	r := newRig(t, entry)
+	d := r.dataset(catalog.Spec{Name: "entry", Table: "entry"})
+	r.exec("INSERT INTO entry VALUES (1,'a')")
+	r.exec("ALTER TABLE entry ADD COLUMN extra INT DEFAULT 5 FIRST, MODIFY note VARCHAR(30) CHARACTER SET latin1 AFTER extra")
+	r.exec("INSERT INTO entry (id,note) VALUES (2,'é')")
+	xs := r.read(r.open(r.source(r.dsn, 0, d), canal.Position{GTID: r.from}))
+	if got := all(xs); got != "entry c#0 1 a; | entry c#0 2 é; " {
+		t.Fatal(got)
+	}
+	if len(xs[1].Alarms) != 1 || xs[1].Alarms[0].What != "alter" {
+		t.Fatalf("%+v", xs[1].Alarms)
+	}
+}
+
+func TestL11_what_can_not_be_followed_poisons_its_dataset_alone(t *testing.T) {
+	for name, qs := range map[string][]string{
+		"statement insert":  {"SET SESSION binlog_format=STATEMENT", "INSERT INTO entry VALUES (9,'s')"},
+		"statement update":  {"SET SESSION binlog_format=STATEMENT", "/* x */ update `entry` set note='b'"},
+		"statement delete":  {"SET SESSION binlog_format=STATEMENT", "DELETE FROM entry WHERE id=1"},
+		"statement set for": {"SET SESSION binlog_format=STATEMENT", "SET STATEMENT max_statement_time=9 FOR REPLACE INTO entry VALUES (1,'r')"},
+		"dropped column":    {"ALTER TABLE entry DROP COLUMN note", "INSERT INTO entry VALUES (9)"},
+		"other type":        {"ALTER TABLE entry MODIFY note VARBINARY(20)", "INSERT INTO entry VALUES (9,'x')"},
+		"signed to not":     {"ALTER TABLE entry MODIFY id INT UNSIGNED", "INSERT INTO entry VALUES (9,'x')"},
+		"other key":         {"ALTER TABLE entry DROP PRIMARY KEY, ADD PRIMARY KEY (id, note)", "INSERT INTO entry VALUES (9,'x')"},
+		"partial image":     {"SET SESSION binlog_row_image=MINIMAL", "UPDATE entry SET note='m' WHERE id=1"},
+		"too large":         {"INSERT INTO entry SELECT seq, 'some text of a length' FROM seq_100_to_9999"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, entry, "CREATE TABLE good (id INT PRIMARY KEY)", "INSERT INTO entry VALUES (1,'a')")
+			bad, good := r.dataset(catalog.Spec{Name: "entry", Table: "entry"}), r.dataset(catalog.Spec{Name: "good", Table: "good"})
+			st := r.open(r.source(r.dsn, 1<<20, bad, good), canal.Position{GTID: r.from})
+			conn, err := r.sql.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			for _, q := range append(qs, "SET SESSION binlog_format=ROW, binlog_row_image=FULL", "INSERT INTO good VALUES (1)") {
+				if _, err := conn.ExecContext(t.Context(), q); err != nil {
+					t.Fatal(q, err)
+				}
+			}
+			xs := r.read(st)
+			if got := say(&xs[len(xs)-1]); got != "good c#0 1; " {
+				t.Fatal(got)
+			}
+			hit := 0
+			for _, x := range xs {
+				for _, p := range x.Poison {
+					hit++
+					if p.Dataset != bad || fault.HintOf(p.Err) == "" {
+						t.Fatalf("%+v", p)
+					}
+				}
+			}
+			if hit == 0 {
+				t.Fatalf("not noticed: %s", all(xs))
+			}
+		})
+	}
+}
+
+func TestSource_alarms_on_DDL_by_others_and_not_on_stratas_own(t *testing.T) {
+	shard := "(id INT PRIMARY KEY, at DATETIME NOT NULL)"
+	r := newRig(t, "CREATE TABLE e_202601 "+shard, "CREATE TABLE e_202602 "+shard, "CREATE TABLE e_202603 "+shard, "CREATE TABLE plain "+shard)
+	scheme := catalog.Scheme{{From: catalog.MinInstant, Interval: catalog.Monthly}}
+	d := r.dataset(catalog.Spec{Name: "e", Table: "e", Time: "at", Shards: scheme})
+	st := r.open(r.source(r.dsn, 0, d), canal.Position{GTID: r.from})
+	r.exec("TRUNCATE TABLE e_202601")
+	r.exec("RENAME TABLE e_202602 TO e_202602__strata_x1")
+	r.exec("INSERT INTO e_202602__strata_x1 VALUES (1,'2026-02-01')") // not captured under that name
+	r.exec("DROP TABLE e_202602__strata_x1")
+	r.exec("DROP TABLE e_202601, plain")
+	r.exec("CREATE TABLE e_202604 " + shard)
+	r.exec("INSERT INTO e_202604 VALUES (4,'2026-04-01 10:00:00')") // a new shard is captured by itself
+	r.exec("RENAME TABLE e_202603 TO gone")
+	xs := r.read(st)
+	var alarms []string
+	for _, x := range xs {
+		for _, a := range x.Alarms {
+			alarms = append(alarms, a.What+" "+a.Table)
+		}
+	}
+	if got := strings.Join(alarms, ", "); got != "truncate e_202601, drop e_202601, rename e_202603" {
+		t.Fatal(got)
+	}
+	if got := all(xs); got != "e_202604 c#0 4 2026-04-01 10:00:00; " {
+		t.Fatal(got)
+	}
+}
+
+func TestSource_brings_heartbeats(t *testing.T) {
+	r := newRig(t, entry)
+	st := r.open(r.source(r.dsn, 0, r.dataset(catalog.Spec{Name: "entry", Table: "entry"})), canal.Position{GTID: r.from})
+	for i := range 3 {
+		h, err := db.Beat(t.Context(), r.db, catalog.Instant(1000+i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		xs := r.read(st)
+		if b := xs[len(xs)-1].Beat; b == nil || b.Seq != h.Seq || b.At != h.At {
+			t.Fatalf("%+v, wrote %+v", b, h)
+		}
+	}
+}
+
+func TestSource_refuses_a_server_without_its_settings_or_its_binlog(t *testing.T) {
+	m := localtest.Maria(t, "--binlog-row-metadata=MINIMAL")
+	root := localtest.DB(t, m.DSN(""))
+	localtest.Exec(t, root, "CREATE DATABASE shop")
+	r := &rig{t: t, dsn: m.DSN("shop")}
+	r.sql = localtest.DB(t, r.dsn)
+	d, err := db.Open(t.Context(), db.Config{DSN: r.dsn, Name: "live", Store: catalog.Live, Purpose: db.Writer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	r.db = d
+	r.exec(entry)
+	src := r.source(r.dsn, 0, r.dataset(catalog.Spec{Name: "entry", Table: "entry"}))
+	if _, err := src.Open(t.Context(), canal.Position{}); !fault.Is(err, fault.Unsafe) || !strings.Contains(fault.HintOf(err), "binlog_row_metadata") {
+		t.Fatalf("%v, hint %q", err, fault.HintOf(err))
+	}
+	r.exec("SET GLOBAL binlog_row_metadata=FULL")
+	refused := func(what string, at canal.Position) {
+		t.Helper()
+		st, err := src.Open(t.Context(), at)
+		if err == nil {
+			_, err = st.Next(t.Context())
+			_ = st.Close()
+		}
+		if !fault.Is(err, fault.Unsafe) || fault.HintOf(err) == "" {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	refused("a place ahead of the server", canal.Position{GTID: "0-1-99999"})
+	r.exec("FLUSH BINARY LOGS")
+	r.exec("INSERT INTO entry VALUES (1,'a')")
+	r.exec("PURGE BINARY LOGS BEFORE '2038-01-01'")
+	refused("the beginning of a purged binlog", canal.Position{})
+}

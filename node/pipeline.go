@@ -1,0 +1,326 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"strata/canal"
+	"strata/canal/binlog"
+	"strata/canal/control"
+	canalkafka "strata/canal/kafka"
+	"strata/catalog"
+	"strata/db"
+	"strata/fault"
+	"strata/graphql"
+	syncer "strata/sync"
+	synckafka "strata/sync/kafka"
+)
+
+// pipeline is the name of the one capture pipeline, in the control database and in envelopes.
+const pipeline = "strata"
+
+const (
+	firstPause = time.Second // before a leader's next term; terms are 20 bits, so they must not be spent in a loop
+	maxPause   = 30 * time.Second
+	drainLimit = 5 * time.Second // of requests under way when the HTTP listener stops
+)
+
+// Roles are what Run runs.
+type Roles struct {
+	Canal  bool // heartbeats and capture
+	Sync   bool // Kafka to index
+	Router bool // the HTTP listener
+}
+
+// ParseRoles reads role names.
+func ParseRoles(names []string) (Roles, error) {
+	var r Roles
+	for _, n := range names {
+		switch n {
+		case "canal":
+			r.Canal = true
+		case "sync":
+			r.Sync = true
+		case "router":
+			r.Router = true
+		default:
+			return r, fault.New(fault.Invalid, "parse roles", "there is no role %q", n).WithHint("the roles are canal, sync, router")
+		}
+	}
+	if r == (Roles{}) {
+		return r, fault.New(fault.Invalid, "parse roles", "none is named").WithHint("the roles are canal, sync, router")
+	}
+	return r, nil
+}
+
+// Run runs the roles until ctx ends (nil) or one fails for good.
+func (n *Node) Run(ctx context.Context, roles Roles) error {
+	g, gctx := errgroup.WithContext(ctx)
+	if roles.Canal {
+		g.Go(func() error { return n.runBeater(gctx) })
+		g.Go(func() error { return n.runCanal(gctx) })
+	}
+	if roles.Sync {
+		g.Go(func() error { return n.runSync(gctx) })
+	}
+	if roles.Router {
+		g.Go(func() error {
+			return n.Serve(gctx, n.cfg.HTTP, func(base string) error {
+				n.log.Info("serving", "url", base)
+				return nil
+			})
+		})
+	}
+	err := g.Wait()
+	if ctx.Err() != nil && fault.Is(err, fault.Interrupted) {
+		return nil
+	}
+	return err
+}
+
+func (n *Node) runBeater(ctx context.Context) error {
+	w, err := n.liveWriter(ctx)
+	if err != nil {
+		return err
+	}
+	b, err := canal.NewBeater(canal.BeaterConfig{
+		Write: func(ctx context.Context, now time.Time) (uint64, error) {
+			h, err := db.Beat(ctx, w, catalog.At(now))
+			return h.Seq, err
+		},
+		Every: time.Duration(n.cfg.HeartbeatMs) * time.Millisecond, Now: n.now, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	return b.Run(ctx)
+}
+
+// runCanal leads, or stands by, again and again. What another try can't mend ends it.
+func (n *Node) runCanal(ctx context.Context) error {
+	leader, sink, err := n.newLeader(ctx)
+	if err != nil {
+		return err
+	}
+	defer sink.Close()
+	n.mu.Lock()
+	n.leader = leader
+	n.mu.Unlock()
+	pause := firstPause
+	for {
+		began := n.now()
+		err := leader.Run(ctx)
+		if ctx.Err() != nil || err == nil {
+			return err
+		}
+		if n.now().Sub(began) > maxPause {
+			pause = firstPause
+		}
+		n.log.Warn("term ended", "err", err, "hint", fault.HintOf(err), "pause", pause)
+		if fatal(err) {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// fatal reports whether an operator must act before another term can do better. An error nobody classified is: among
+// them a crash point's.
+func fatal(err error) bool {
+	switch fault.KindOf(err) {
+	case fault.Invalid, fault.Unsafe, fault.Proof, fault.Denied, fault.Internal:
+		return true
+	}
+	return false
+}
+
+func (n *Node) newLeader(ctx context.Context) (*canal.Leader, *canalkafka.Sink, error) {
+	cdb, err := n.control(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctl, err := control.Open(ctx, cdb, pipeline)
+	if err != nil {
+		return nil, nil, err
+	}
+	source, err := binlog.New(binlog.Config{DB: n.offline, DSN: n.cfg.Offline.DSN, ServerID: n.cfg.CaptureServerID, Datasets: n.datasets, Log: n.log})
+	if err != nil {
+		return nil, nil, err
+	}
+	sink, err := canalkafka.Open(canalkafka.Config{Brokers: n.cfg.Kafka.Brokers, ClientID: "strata-canal", Log: n.log})
+	if err != nil {
+		return nil, nil, err
+	}
+	host, _ := os.Hostname() // for people only
+	leader, err := canal.New(canal.Config{
+		Name: pipeline, Holder: fmt.Sprintf("%s:%d", host, os.Getpid()), Datasets: n.datasets, Source: source, Sink: sink, Control: ctl,
+		Lease: ctl, Log: n.log, Now: n.now, At: n.at, Witness: []func(context.Context) (uint32, error){n.index.HighestTerm},
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, sink.Close())
+	}
+	return leader, sink, nil
+}
+
+func (n *Node) runSync(ctx context.Context) error {
+	feed, err := synckafka.New(synckafka.Config{Brokers: n.cfg.Kafka.Brokers, Index: "sqlite"})
+	if err != nil {
+		return err
+	}
+	defer feed.Close()
+	s, err := syncer.New(syncer.Config{Index: n.index, Feed: feed, Datasets: n.datasets, Now: n.now, Log: n.log, At: n.at})
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.sync = s
+	n.mu.Unlock()
+	return s.Run(ctx)
+}
+
+// ResetLag begins a new window of the commit-to-searchable lag.
+func (n *Node) ResetLag() {
+	if s := n.syncNow(); s != nil {
+		s.ResetLag()
+	}
+}
+
+// Lag is the commit-to-searchable lag of this process's sync since ResetLag: the median and the 99th of a hundred, in
+// milliseconds; zeros where there is none.
+func (n *Node) Lag() (p50, p99 float64) {
+	s := n.syncNow()
+	if s == nil {
+		return 0, 0
+	}
+	l := s.Lag()
+	return float64(l.P50.Microseconds()) / 1000, float64(l.P99.Microseconds()) / 1000
+}
+
+func (n *Node) syncNow() *syncer.Sync {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.sync
+}
+
+// stopped says why a dataset of this process's roles has stopped; "" where none has.
+func (n *Node) stopped() string {
+	n.mu.Lock()
+	leader, s := n.leader, n.sync
+	n.mu.Unlock()
+	var why []string
+	if leader != nil {
+		for name, st := range leader.Stats().Stopped {
+			why = append(why, fmt.Sprintf("capture of %s stopped: %s", name, st.Reason))
+		}
+	}
+	if s != nil {
+		for _, d := range s.Stats().Datasets {
+			if d.State == syncer.Stopped {
+				why = append(why, fmt.Sprintf("index of %s stopped: %s", d.Dataset, d.Err))
+			}
+		}
+	}
+	return strings.Join(why, "; ")
+}
+
+// CaptureState is what the control database knows of the capture.
+type CaptureState struct {
+	Term    uint32            `json:"term"`
+	Leader  string            `json:"leader"`
+	GTID    string            `json:"gtid"`    // position of the last checkpoint
+	Records uint64            `json:"records"` // numbered records sent up to it: row changes and marks
+	Stopped map[string]string `json:"stopped"` // by dataset
+}
+
+// CaptureState reads the control database.
+func (n *Node) CaptureState(ctx context.Context) (CaptureState, error) {
+	out := CaptureState{Stopped: map[string]string{}}
+	cdb, err := n.control(ctx)
+	if err != nil {
+		return out, err
+	}
+	ctl, err := control.Open(ctx, cdb, pipeline)
+	if err != nil {
+		return out, err
+	}
+	st, err := ctl.Load(ctx)
+	if err != nil {
+		return out, err
+	}
+	out.Term, out.Leader = st.Term, st.Leader
+	if cp := st.Checkpoint; cp != nil {
+		out.GTID = cp.Position.GTID
+		for _, parts := range cp.Parts {
+			for _, at := range parts {
+				out.Records += at.Number
+			}
+		}
+		for name, why := range cp.Stopped {
+			out.Stopped[name] = why.Reason
+		}
+	}
+	return out, nil
+}
+
+// Serve answers HTTP on addr until ctx ends; ready is told the base URL once it listens.
+func (n *Node) Serve(ctx context.Context, addr string, ready func(base string) error) error {
+	gql, err := graphql.New(graphql.Config{Router: n.router, Log: n.log})
+	if err != nil {
+		return err
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return fault.New(fault.Busy, "listen on "+addr, "%w", err).WithHint("another process has the port; choose one with --http or http:, port 0 picks a free one")
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/graphql", gql)
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/readyz", n.ready)
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute}
+	if err := ready("http://" + l.Addr().String()); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		<-gctx.Done()
+		stop, cancel := context.WithTimeout(context.Background(), drainLimit)
+		defer cancel()
+		if err := srv.Shutdown(stop); err != nil {
+			return srv.Close()
+		}
+		return nil
+	})
+	g.Go(func() error {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return fault.Wrap(fault.Unavailable, "serve http", err)
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// ready says whether every store answers.
+func (n *Node) ready(w http.ResponseWriter, r *http.Request) {
+	for _, d := range n.datasets {
+		if _, err := n.View(r.Context(), d); err != nil {
+			http.Error(w, err.Error(), fault.KindOf(err).Code().HTTP)
+			return
+		}
+	}
+	fmt.Fprintln(w, "ok")
+}
