@@ -6,6 +6,7 @@ import (
 
 	"strata/archive"
 	archivemysql "strata/archive/mysql"
+	"strata/catalog"
 	"strata/db"
 )
 
@@ -27,8 +28,13 @@ func (n *Node) Mover(ctx context.Context, progress func(done, total int64)) (*ar
 	if err != nil {
 		return nil, err
 	}
+	// A pool of its own, without the queries' time limit: a compare is one long statement.
+	reader, err := n.pool(ctx, "live mover", n.cfg.Live.DSN, catalog.Live, db.Reader)
+	if err != nil {
+		return nil, err
+	}
 	site, err := archivemysql.New(ctx, archivemysql.Config{
-		Live: live, LiveReader: n.live, Archive: arch, Copies: []*db.DB{arch}, Log: n.log, At: n.at, Progress: progress,
+		Live: live, LiveReader: reader, Archive: arch, Copies: []*db.DB{arch}, Log: n.log, At: n.at, Progress: progress,
 	})
 	if err != nil {
 		return nil, err

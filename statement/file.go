@@ -92,3 +92,11 @@ func (f *file) finish(p *pass) (string, error) {
 	}
 	return sum, nil
 }
+
+// guard keeps a spreadsheet from running a text as a formula.
+func guard(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}

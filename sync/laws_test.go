@@ -58,20 +58,19 @@ func TestL2_an_older_image_never_replaces_a_newer_one(t *testing.T) {
 			old = l
 		}
 		beat := l.mark(time.Now())
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		select {
 		case err := <-r.done: // it died; a new process goes on
 			if !errors.Is(err, dead) {
 				t.Fatal(err)
 			}
 			r = run(t, x, f, nil, d)
-		case err := <-waits(r, d.Name, beat):
+		case err := <-waits(ctx, r, d.Name, beat):
 			if err != nil {
-				if err := <-r.done; !errors.Is(err, dead) {
-					t.Fatal(err)
-				}
-				r = run(t, x, f, nil, d)
+				t.Fatal(err)
 			}
 		}
+		cancel()
 		r.reach(t, d.Name, beat)
 		if diff := m.differs(t.Context(), x, d); len(diff) > 0 {
 			rt.Fatalf("%s", diff)
@@ -83,23 +82,20 @@ func TestL2_an_older_image_never_replaces_a_newer_one(t *testing.T) {
 	})
 }
 
-func waits(r *rig, dataset string, beat uint64) <-chan error {
+func waits(ctx context.Context, r *rig, dataset string, beat uint64) <-chan error {
 	out := make(chan error, 1)
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		out <- r.WaitFor(ctx, dataset, beat)
-	}()
+	go func() { out <- r.WaitFor(ctx, dataset, beat) }()
 	return out
 }
 
-// TestL3_a_gap_freezes_the_watermark_and_is_named
-func TestL3_a_gap_freezes_the_watermark_and_is_named(t *testing.T) {
-	// Each story goes on after one good change, one mark and one more good change, and ends with a change and a mark.
-	stories := map[string]struct {
-		write  func(l *leader, f *memFeed, p int32) *leader
-		frozen string // "": not frozen
-	}{
+// gapStory goes on after one good change, one mark and one more good change, and ends with a change and a mark.
+type gapStory struct {
+	write  func(l *leader, f *memFeed, p int32) *leader
+	frozen string // "": not frozen
+}
+
+func gapStories() map[string]gapStory {
+	return map[string]gapStory{
 		"one number": {func(l *leader, _ *memFeed, p int32) *leader { l.numbers[p]++; return l }, "number 4 is missing"},
 		"many numbers": {func(l *leader, _ *memFeed, p int32) *leader { l.numbers[p] += 3; return l },
 			"numbers 4 to 6 are missing"},
@@ -133,7 +129,11 @@ func TestL3_a_gap_freezes_the_watermark_and_is_named(t *testing.T) {
 			return l
 		}, ""},
 	}
-	for name, story := range stories {
+}
+
+// TestL3_a_gap_freezes_the_watermark_and_is_named: in this process and in the next.
+func TestL3_a_gap_freezes_the_watermark_and_is_named(t *testing.T) {
+	for name, story := range gapStories() {
 		t.Run(name, func(t *testing.T) {
 			d, x := entries(), openIndex(t)
 			f := newMemFeed(d)

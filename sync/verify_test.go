@@ -140,31 +140,17 @@ func ledger() *catalog.Dataset {
 	return d
 }
 
-func TestVerify(t *testing.T) {
-	s := newStand(t, ledger())
-	s.fill(s.live, "entry_202611", 500)
-	s.fill(s.live, "entry_202612", 0)
-	s.fill(s.archive, "entry_202610", 300)
-	localtest.Exec(t, s.archive, "INSERT INTO strata_part (dataset, shard, range_from, range_to, epoch, token, state, segment, manifest) VALUES ('entry','entry_202610',0,1,1,'','owned','','')")
-	t.Run("OK for equal sides", func(t *testing.T) {
-		var done, total int64
-		s.cfg.Progress = func(d, n int64) { done, total = d, n }
-		r := s.verify()
-		if !r.OK || r.Rows != 800 || r.Documents != 800 || r.Shards != 3 || r.Position == 0 || len(r.Sums) != 1 || r.Sums[0].Source != r.Sums[0].Index {
-			t.Errorf("report %+v", r)
-		}
-		if total != 800 || done > total {
-			t.Errorf("progress %d of %d", done, total)
-		}
-	})
-	exec := func(on *sql.DB, q string) { t.Helper(); localtest.Exec(t, on, q) }
-	// Each story breaks one thing and mends it again.
+// harm breaks one thing and mends it again.
+type harm struct {
+	harm, mend func()
+	want       Difference
+	sums       bool // do the sums differ too
+}
+
+func (s *stand) harms() map[string]harm {
+	exec := func(on *sql.DB, q string) { localtest.Exec(s.t, on, q) }
 	first := entry(-5, 0, -7)
-	stories := map[string]struct {
-		harm, mend func()
-		want       Difference
-		sums       bool // do the sums differ too
-	}{
+	return map[string]harm{
 		"a cell changed by hand in the archive": {
 			func() { exec(s.archive, "UPDATE entry_202610 SET amount=amount+1 WHERE account_id=-5 AND seq=0") },
 			func() { exec(s.archive, "UPDATE entry_202610 SET amount=amount-1 WHERE account_id=-5 AND seq=0") },
@@ -196,7 +182,26 @@ func TestVerify(t *testing.T) {
 			func() { s.apply(s.doc("entry_202611", first, false)) },
 			Difference{Shard: "entry_202611", Key: "-5,0", What: "the stored hash is not the row's"}, false},
 	}
-	for name, story := range stories {
+}
+
+func TestVerify(t *testing.T) {
+	s := newStand(t, ledger())
+	s.fill(s.live, "entry_202611", 500)
+	s.fill(s.live, "entry_202612", 0)
+	s.fill(s.archive, "entry_202610", 300)
+	localtest.Exec(t, s.archive, "INSERT INTO strata_part (dataset, shard, range_from, range_to, epoch, token, state, segment, manifest) VALUES ('entry','entry_202610',0,1,1,'','owned','','')")
+	t.Run("OK for equal sides", func(t *testing.T) {
+		var done, total int64
+		s.cfg.Progress = func(d, n int64) { done, total = d, n }
+		r := s.verify()
+		if !r.OK || r.Rows != 800 || r.Documents != 800 || r.Shards != 3 || r.Position == 0 || len(r.Sums) != 1 || r.Sums[0].Source != r.Sums[0].Index {
+			t.Errorf("report %+v", r)
+		}
+		if total != 800 || done > total {
+			t.Errorf("progress %d of %d", done, total)
+		}
+	})
+	for name, story := range s.harms() {
 		t.Run(name, func(t *testing.T) {
 			story.harm()
 			r := s.verify()

@@ -2,10 +2,8 @@ package mysql
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -49,89 +47,6 @@ func compared(t testing.TB, w *Work) *archive.Manifest {
 
 const token1, token2 = "11111111aaaaaaaaaaaaaaaaaaaaaaaa", "22222222bbbbbbbbbbbbbbbbbbbbbbbb"
 
-func TestL5_the_fence_refuses_every_writer_but_not_in_the_late_shard(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 1, 5)
-	k := w.take(t, token1)
-	step(t, k.Copy(t.Context()))
-	step(t, k.Fence(t.Context()))
-	for name, q := range map[string]string{
-		"insert":           "INSERT INTO e_20260101 (id, sub, at, unit) VALUES (77, '', '2026-01-01', 'EUR')",
-		"insert ignore":    "INSERT IGNORE INTO e_20260101 (id, sub, at, unit) VALUES (77, '', '2026-01-01', 'EUR')",
-		"outside":          "INSERT INTO e_20260101 (id, sub, at, unit) VALUES (77, '', '2026-05-01', 'EUR')",
-		"update":           "UPDATE e_20260101 SET amount=1 WHERE id=2",
-		"delete":           "DELETE FROM e_20260101 WHERE id=2",
-		"replace":          "REPLACE INTO e_20260101 (id, sub, at, unit) VALUES (77, '', '2026-01-01', 'EUR')",
-		"another's token":  "SET STATEMENT max_statement_time=5 FOR UPDATE e_20260101 SET amount=2, memo=COALESCE(@strata_token:='other', memo) WHERE id=2",
-		"many at a stroke": "INSERT INTO e_20260101 SELECT id+100, sub, at, unit, amount, memo, raw, fixed, flags, rate, price, seen, state, note FROM e_20260101",
-	} {
-		t.Run(name, func(t *testing.T) {
-			if _, err := w.app.ExecContext(t.Context(), q); !db.IsFence(err) {
-				t.Errorf("%v", err)
-			}
-		})
-	}
-	localtest.Exec(t, w.app, "INSERT INTO e_late_1 (id, sub, at, unit) VALUES (77, '', '2026-01-01', 'EUR')")
-	m := compared(t, k)
-	if m.Rows != 5 {
-		t.Errorf("%d rows", m.Rows)
-	}
-}
-
-func TestL5_the_fence_waits_for_what_XA_has_prepared(t *testing.T) {
-	w := newWorld(t, 1, 5)
-	conn, err := w.app.Conn(t.Context())
-	step(t, err)
-	xid := "'" + w.live.Schema() + "'"
-	for _, q := range []string{"XA START " + xid, "INSERT INTO e_20260101 (id, sub, at, unit) VALUES (77, '', '2026-01-01', 'EUR')", "XA END " + xid, "XA PREPARE " + xid} {
-		_, err := conn.ExecContext(t.Context(), q)
-		step(t, err)
-	}
-	_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // its session ends
-	_ = conn.Close()
-	k := w.take(t, token1)
-	step(t, k.Copy(t.Context()))
-	err = k.Fence(t.Context())
-	if !fault.Is(err, fault.Busy) {
-		t.Errorf("the fence does not wait: %v", err)
-	}
-	localtest.Exec(t, w.app, "XA COMMIT "+xid)
-	step(t, k.Fence(t.Context()))
-	if m := compared(t, k); m.Rows != 6 {
-		t.Errorf("%d rows", m.Rows)
-	}
-}
-
-func TestFence_gets_past_readers_that_overlap(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 1, 5)
-	snap, err := w.liveReader.Snapshot(t.Context(), w.ds, []catalog.Holding{{Shard: w.ds.ShardAt(catalog.At(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))), Store: catalog.Live}})
-	step(t, err)
-	defer func() { _ = snap.Close() }()
-	k := w.take(t, token1)
-	step(t, k.Copy(t.Context()))
-	step(t, k.Fence(t.Context()))
-	if err := snap.Alive(t.Context()); err == nil {
-		t.Error("the reader that held the table up was not ended")
-	}
-}
-
-func TestL5_the_pin_keeps_the_table_as_it_was_compared(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, 1, 5)
-	k := w.take(t, token1)
-	step(t, k.Copy(t.Context()))
-	step(t, k.Fence(t.Context()))
-	m := compared(t, k)
-	for _, q := range []string{"TRUNCATE TABLE e_20260101", "ALTER TABLE e_20260101 MODIFY amount INT", "RENAME TABLE e_20260101 TO e_other", "DROP TABLE e_20260101"} {
-		if _, err := w.app.ExecContext(t.Context(), "SET STATEMENT lock_wait_timeout=1 FOR "+q); db.Number(err) != 1205 {
-			t.Errorf("%s: %v", q, err)
-		}
-	}
-	step(t, k.Own(t.Context(), m.Digest()))
-	step(t, k.Release(t.Context(), m.Digest()))
-}
-
 // What changed on live between the copy and the fence is in the archive before the archive owns anything.
 func TestL5_what_changed_during_the_copy_is_copied_again(t *testing.T) {
 	t.Parallel()
@@ -164,118 +79,27 @@ func TestL5_what_changed_during_the_copy_is_copied_again(t *testing.T) {
 	step(t, err)
 }
 
-// The pin was lost after the compare: the archive may have been given what is live's no longer.
-func TestL5_a_lost_pin_is_never_overlooked(t *testing.T) {
+// A repair that ends in the middle leaves nothing half done.
+func TestL5_a_crash_in_the_repair_loses_nothing(t *testing.T) {
 	t.Parallel()
-	lose := func(t *testing.T, w *world, k *Work) {
-		localtest.Exec(t, w.app, "KILL "+strconv.FormatUint(k.pin.ID(), 10))
-		localtest.Eventually(t, 5*time.Second, "the pin's end", func() (bool, error) { return k.pin.Alive(t.Context()) != nil, nil })
-	}
-	t.Run("before own nothing is owned", func(t *testing.T) {
-		w := newWorld(t, 1, 5)
-		k := w.take(t, token1)
-		step(t, k.Copy(t.Context()))
-		step(t, k.Fence(t.Context()))
-		m := compared(t, k)
-		lose(t, w, k)
-		if err := k.Own(t.Context(), m.Digest()); !fault.Is(err, fault.Stale) {
-			t.Errorf("%v", err)
+	w := newWorld(t, 1, 30)
+	r := w.watch(t)
+	trap := local.NewTrap(archive.PointRepair, 1)
+	m := w.mover(t, func(p string) error {
+		if p == archive.PointCopied {
+			localtest.Exec(t, w.arch.SQL(), "UPDATE e_20260101 SET amount=0 WHERE id<20")
 		}
-		standing(t, w, day1, archive.Copying)
+		return trap.At(p)
 	})
-	t.Run("between own and release, in one run, live owns again", func(t *testing.T) {
-		w := newWorld(t, 1, 5)
-		m := w.mover(t, func(point string) error {
-			if point == archive.PointOwned {
-				ids, err := texts(t.Context(), w.live, "SELECT IS_USED_LOCK(?)", pinLockOf(w))
-				step(t, err)
-				localtest.Exec(t, w.app, "KILL "+ids[0])
-				localtest.Eventually(t, 5*time.Second, "a TRUNCATE without the pin", func() (bool, error) {
-					_, err := w.app.ExecContext(t.Context(), "TRUNCATE TABLE e_20260101")
-					return err == nil, nil
-				})
-			}
-			return nil
-		})
-		if _, err := m.Run(t.Context(), w.planFor(t, m)); !fault.Is(err, fault.Proof) {
-			t.Errorf("%v", err)
-		}
-		standing(t, w, day1, archive.Idle)
-	})
-	for _, changed := range []bool{false, true} {
-		name := map[bool]string{false: "after own with equal rows it is released", true: "after own with other rows live owns again"}[changed]
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, 1, 5)
-			m := w.mover(t, local.NewTrap(archive.PointOwned, 1).At)
-			if _, err := m.Run(t.Context(), w.planFor(t, m)); !errors.Is(err, local.ErrCrash) {
-				t.Fatal(err)
-			}
-			if changed {
-				localtest.Exec(t, w.app, "TRUNCATE TABLE e_20260101") // triggers do not stop it, and there is no pin
-			}
-			next := w.mover(t, nil)
-			_, err := next.Run(t.Context(), w.planFor(t, next))
-			if !changed {
-				step(t, err)
-				standing(t, w, day1, archive.Sealed)
-				return
-			}
-			if !fault.Is(err, fault.Proof) {
-				t.Errorf("%v", err)
-			}
-			st := standing(t, w, day1, archive.Idle)
-			if st.LiveEpoch() != 2 {
-				t.Errorf("live is at epoch %d", st.LiveEpoch())
-			}
-			localtest.Exec(t, w.app, "INSERT INTO e_20260101 (id, sub, at, unit) VALUES (1, '', '2026-01-01', 'EUR')") // no fence
-			have, err := w.hashes(t.Context())
-			step(t, err)
-			if len(have) != 6 { // today's 5 and the new one
-				t.Errorf("%d rows are read", len(have))
-			}
-			again := w.mover(t, nil)
-			if _, err := again.Run(t.Context(), w.planFor(t, again)); err != nil {
-				t.Fatal(err)
-			}
-			if st := standing(t, w, day1, archive.Sealed); st.LiveEpoch() != 3 {
-				t.Errorf("sealed at epoch %d", st.LiveEpoch())
-			}
-		})
+	if _, err := m.Run(t.Context(), w.planFor(t, m)); !errors.Is(err, local.ErrCrash) {
+		t.Fatalf("no crash: %v", err)
 	}
-}
-
-// pinLockOf is the lock that the first shard's pin holds.
-func pinLockOf(w *world) string {
-	shard, _ := w.ds.ShardOf(day1)
-	k := &Work{site: &Site{cfg: Config{Live: w.live}}, shard: shard}
-	return k.pinLock()
-}
-
-// Handing back can end at every point.
-func TestL5_handing_back_goes_on_after_a_crash(t *testing.T) {
-	t.Parallel()
-	for _, point := range []string{archive.PointReturnLive, archive.PointReturnArchive, archive.PointReturnFence, archive.PointReturnDone} {
-		t.Run(point, func(t *testing.T) {
-			w := newWorld(t, 1, 5)
-			m := w.mover(t, local.NewTrap(archive.PointOwned, 1).At)
-			_, _ = m.Run(t.Context(), w.planFor(t, m))
-			localtest.Exec(t, w.app, "TRUNCATE TABLE e_20260101")
-			m = w.mover(t, local.NewTrap(point, 1).At)
-			if _, err := m.Run(t.Context(), w.planFor(t, m)); !errors.Is(err, local.ErrCrash) {
-				t.Fatalf("no crash: %v", err)
-			}
-			have, err := w.hashes(t.Context())
-			step(t, err)
-			if len(have) != 5 {
-				t.Errorf("%d rows are read", len(have))
-			}
-			for range 2 { // hand back, then move
-				next := w.mover(t, nil)
-				_, _ = next.Run(t.Context(), w.planFor(t, next))
-			}
-			standing(t, w, day1, archive.Sealed)
-		})
-	}
+	w.look(t, r)
+	next := w.mover(t, nil)
+	_, err := next.Run(t.Context(), w.planFor(t, next))
+	step(t, err)
+	r.pass(t)
+	r.end(t)
 }
 
 // A mover whose token was replaced can write nothing, even with all its connections.

@@ -44,12 +44,11 @@ type Work struct {
 	lock     *sql.Conn // live
 	write    *sql.Conn // archive
 	pin      *db.Snapshot
-	fenceGTD string         // live's position after the fence
-	live     db.Identity    // at Take
-	archive  db.Identity    // at Take
-	done     int64          // rows passed
-	loads    int            // names of LOAD DATA's readers
-	tallied  archive.Totals // of the last compare
+	fenceGTD string      // live's position after the fence
+	live     db.Identity // at Take
+	archive  db.Identity // at Take
+	done     int64       // rows passed
+	loads    int         // names of LOAD DATA's readers
 }
 
 // Take is part of archive.Site.

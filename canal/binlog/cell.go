@@ -382,7 +382,7 @@ func appendINET(b, v []byte) []byte {
 		for i+n < 8 && words[i+n] == 0 {
 			n++
 		}
-		if n > length && n > 1 {
+		if n > length { // also one group alone
 			from, length = i, n
 		}
 		i += max(n, 1)

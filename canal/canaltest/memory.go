@@ -328,6 +328,15 @@ func (s *Sink) Cut(dataset string, partition int32, before int64) {
 	}
 }
 
+// Lack takes one record out of a partition, as if it never was; offsets stay.
+func (s *Sink) Lack(dataset string, partition int32, offset int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l, err := s.log(dataset, partition); err == nil && offset >= l.first {
+		l.records = slices.Delete(slices.Clone(l.records), int(offset-l.first), int(offset-l.first)+1)
+	}
+}
+
 // Drop deletes a topic.
 func (s *Sink) Drop(dataset string) {
 	s.mu.Lock()

@@ -348,24 +348,6 @@ func (x *Index) Shards(ctx context.Context, dataset string) ([]string, error) {
 	return out, err
 }
 
-// Watermarks fulfils index.Reader.
-func (x *Index) Watermarks(ctx context.Context, dataset string) ([]index.Watermark, error) {
-	var out []index.Watermark
-	err := x.read(ctx, dataset, func(v *view) error {
-		return v.query("SELECT part, version, term, number, next, gtid, heartbeat, at, frozen FROM watermark ORDER BY part", nil,
-			func(d []driver.Value) error {
-				n := func(i int) int64 { v, _ := d[i].(int64); return v }
-				gtid, _ := d[5].(string)
-				frozen, _ := d[8].(string)
-				out = append(out, index.Watermark{Dataset: dataset, Partition: int32(n(0)), Version: index.Version(n(1)),
-					Term: uint32(n(2)), Number: uint64(n(3)), Offset: n(4), GTID: gtid, Heartbeat: uint64(n(6)),
-					At: catalog.Instant(n(7)), Frozen: frozen})
-				return nil
-			})
-	})
-	return out, err
-}
-
 // HighestTerm fulfils index.Reader.
 func (x *Index) HighestTerm(ctx context.Context) (uint32, error) {
 	x.mu.RLock()

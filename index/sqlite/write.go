@@ -397,26 +397,3 @@ func (w *writer) exec(q string, args ...driver.Value) error {
 	_, err := c.ExecContext(context.Background(), q, named)
 	return err
 }
-
-// PutWatermark fulfils index.Writer.
-func (x *Index) PutWatermark(ctx context.Context, m index.Watermark) error {
-	f, err := x.file(m.Dataset)
-	if err != nil {
-		return err
-	}
-	w := f.writer
-	select {
-	case w.turn <- struct{}{}:
-	case <-ctx.Done():
-		return fault.Wrap(fault.KindOf(ctx.Err()), "write watermark of "+m.Dataset, ctx.Err())
-	}
-	defer func() { <-w.turn }()
-	err = w.transaction("sqlite.watermark", "sqlite.watermarked", func() error {
-		return w.exec(`INSERT INTO watermark (part, version, term, number, next, gtid, heartbeat, at, frozen) VALUES (?,?,?,?,?,?,?,?,?)
-			ON CONFLICT (part) DO UPDATE SET version=excluded.version, term=excluded.term, number=excluded.number, next=excluded.next,
-			gtid=excluded.gtid, heartbeat=excluded.heartbeat, at=excluded.at, frozen=excluded.frozen
-			WHERE excluded.version > watermark.version`,
-			int64(m.Partition), int64(m.Version), int64(m.Term), int64(m.Number), m.Offset, m.GTID, int64(m.Heartbeat), int64(m.At), m.Frozen)
-	})
-	return classify("write watermark of "+m.Dataset, err)
-}

@@ -16,6 +16,9 @@ import (
 	"strata/sync/kafka"
 )
 
+// batch is small, so that records take several.
+var batch = syncer.Batch{Records: 7, Bytes: 1 << 20, Linger: 5 * time.Millisecond}
+
 // broker is a Kafka with topics of two partitions.
 type broker struct {
 	t      *testing.T
@@ -78,7 +81,6 @@ func TestFeed(t *testing.T) {
 	b := newBroker(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	batch := syncer.Batch{Records: 7, Bytes: 1 << 20, Linger: 5 * time.Millisecond}
 	t.Run("Next returns records in order from the offset, within the batch's bounds", func(t *testing.T) {
 		d := b.topic("entry", 20, good)
 		s, err := b.feed.Open(ctx, d, 1, 3)
@@ -122,6 +124,12 @@ func TestFeed(t *testing.T) {
 			t.Errorf("block %+v", block)
 		}
 	})
+}
+
+func TestFeedRefuses(t *testing.T) {
+	b := newBroker(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
 	t.Run("Unsafe for an offset that is not there yet, or not any more", func(t *testing.T) {
 		d := b.topic("cut", 20, good)
 		b.ok(b.admin.DeleteRecords(canal.Topic("cut"), map[int32]int64{1: 10}))
