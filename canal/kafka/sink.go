@@ -89,6 +89,7 @@ func (s *Sink) config() *sarama.Config {
 	c.Producer.MaxMessageBytes = s.cfg.MaxMessageBytes
 	c.Producer.Return.Successes, c.Producer.Return.Errors = true, true
 	c.Consumer.Return.Errors = true
+	c.Consumer.MaxWaitTime = 10 * time.Millisecond // what is read is there; a long wait would only delay the end
 	c.Consumer.Fetch.Default = 4 << 20
 	c.Consumer.Fetch.Max = int32(s.cfg.MaxMessageBytes + 1<<20)
 	return c
