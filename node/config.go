@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -89,9 +90,9 @@ func Parse(src []byte, name string, getenv func(string) string) (Config, error) 
 	var c Config
 	dec := yaml.NewDecoder(bytes.NewReader(src), yaml.Strict())
 	if err := dec.Decode(&c); err != nil && len(bytes.TrimSpace(src)) > 0 {
-		text := strings.TrimSpace(yaml.FormatError(err, false, true))
-		return Config{}, fault.New(fault.Invalid, "parse "+name, "%s", text).
-			WithHint("the line is marked with >; strata.example.yaml has every key")
+		// Not the lines themselves: they may hold passwords.
+		return Config{}, fault.New(fault.Invalid, "parse configuration", "%w", catalog.YAMLError(name, err)).
+			WithHint("strata.example.yaml has every key")
 	}
 	c.Environment(getenv)
 	if err := c.complete(); err != nil {
@@ -152,10 +153,21 @@ func (c *Config) complete() error {
 			bad("archive_policies: %s: older_than_days must be at least 1", p.Dataset)
 		}
 	}
-	if !strings.HasPrefix(c.HTTP, "127.0.0.1:") && !strings.HasPrefix(c.HTTP, "localhost:") && !strings.HasPrefix(c.HTTP, "[::1]:") {
-		bad("http: %q is not a loopback address; there is no login yet, so nothing else is served", c.HTTP)
+	if err := checkLoopback(c.HTTP); err != nil {
+		bad("http: %w", err)
 	}
 	return errors.Join(errs...)
+}
+
+func checkLoopback(addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("%q is not host:port", addr)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("%q is not a loopback address; there is no login yet, so nothing else is served", addr)
+	}
+	return nil
 }
 
 // WithDefaults returns the configuration with its empty fields filled in.

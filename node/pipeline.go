@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -73,7 +74,11 @@ func (n *Node) Run(ctx context.Context, roles Roles) error {
 	}
 	if roles.Router {
 		g.Go(func() error {
-			return n.Serve(gctx, n.cfg.HTTP, func(base string) error {
+			l, err := Listen(gctx, n.cfg.HTTP)
+			if err != nil {
+				return err
+			}
+			return n.Serve(gctx, l, func(base string) error {
 				n.log.Info("serving", "url", base)
 				return nil
 			})
@@ -277,15 +282,28 @@ func (n *Node) CaptureState(ctx context.Context) (CaptureState, error) {
 	return out, nil
 }
 
-// Serve answers HTTP on addr until ctx ends; ready is told the base URL once it listens.
-func (n *Node) Serve(ctx context.Context, addr string, ready func(base string) error) error {
-	gql, err := graphql.New(graphql.Config{Router: n.router, Log: n.log})
-	if err != nil {
-		return err
+// Listen opens the HTTP listener. Errors: fault.Invalid for an address that is not a loopback one, Busy, Denied.
+func Listen(ctx context.Context, addr string) (net.Listener, error) {
+	if err := checkLoopback(addr); err != nil {
+		return nil, fault.Wrap(fault.Invalid, "listen", err)
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fault.New(fault.Busy, "listen on "+addr, "%w", err).WithHint("another process has the port; choose one with --http or http:, port 0 picks a free one")
+	case errors.Is(err, os.ErrPermission):
+		return nil, fault.Wrap(fault.Denied, "listen on "+addr, err)
+	case err != nil:
+		return nil, fault.Wrap(fault.Invalid, "listen on "+addr, err)
+	}
+	return l, nil
+}
+
+// Serve answers HTTP on l, which it closes, until ctx ends; ready is told the base URL first.
+func (n *Node) Serve(ctx context.Context, l net.Listener, ready func(base string) error) error {
+	gql, err := graphql.New(graphql.Config{Router: n.router, Log: n.log})
 	if err != nil {
-		return fault.New(fault.Busy, "listen on "+addr, "%w", err).WithHint("another process has the port; choose one with --http or http:, port 0 picks a free one")
+		return errors.Join(err, l.Close())
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/graphql", gql)

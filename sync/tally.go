@@ -20,7 +20,7 @@ type verdict uint8
 
 const (
 	apply     verdict = iota // it is new: a change, a backfill or a mark
-	control                  // an open or a resume: nothing to apply
+	control                  // an open, a resume or a delete's null value: nothing to apply
 	dropped                  // a dead leader's
 	duplicate                // counted before
 )
@@ -37,7 +37,7 @@ func (t *tally) take(r *canal.Record) (verdict, error) {
 		t.gate.Highest = h.Term
 	}
 	switch {
-	case h.Kind == canal.KindOpen:
+	case h.Kind == canal.KindOpen, h.Kind == canal.KindTombstone:
 		return control, nil
 	case h.Kind == canal.KindResume:
 		return control, t.resume(r)

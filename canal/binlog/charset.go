@@ -7,7 +7,6 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/simplifiedchinese"
 
@@ -76,40 +75,61 @@ func newCharset(name string) (*charset, error) {
 	case "utf32":
 		return &charset{name, appendUTF32}, nil
 	}
-	var e encoding.Encoding
+	var single *charmap.Charmap
 	switch name {
 	case "latin1":
-		e = charmap.Windows1252
+		single = charmap.Windows1252
 	case "latin2":
-		e = charmap.ISO8859_2
+		single = charmap.ISO8859_2
 	case "latin5":
-		e = charmap.ISO8859_9
+		single = charmap.ISO8859_9
 	case "cp1250":
-		e = charmap.Windows1250
+		single = charmap.Windows1250
 	case "cp1251":
-		e = charmap.Windows1251
+		single = charmap.Windows1251
 	case "koi8r":
-		e = charmap.KOI8R
+		single = charmap.KOI8R
 	case "gbk", "gb2312":
-		e = simplifiedchinese.GBK
+		return &charset{name, func(dst, src []byte) ([]byte, error) { return appendGBK(dst, src, name == "gb2312") }}, nil
 	default:
 		return nil, fmt.Errorf("character set %s is not supported", name)
 	}
 	return &charset{name, func(dst, src []byte) ([]byte, error) {
-		if plain(src) {
-			return append(dst, src...), nil
-		}
-		out, err := e.NewDecoder().Bytes(src)
-		if err != nil {
-			return dst, err
-		}
-		for i, r := range string(out) {
-			if r == utf8.RuneError {
-				return dst, fmt.Errorf("invalid %s at character byte %d", name, i)
+		for _, c := range src {
+			r := single.DecodeByte(c)
+			if r == utf8.RuneError && c >= 0x80 && c < 0xa0 {
+				r = rune(c) // a control character where the standard has none
 			}
+			if r == utf8.RuneError {
+				return dst, fmt.Errorf("invalid %s byte %x", name, c)
+			}
+			dst = utf8.AppendRune(dst, r)
 		}
-		return append(dst, out...), nil
+		return dst, nil
 	}}, nil
+}
+
+// appendGBK reads GBK, and GB 2312 with the two characters that the server maps otherwise there.
+func appendGBK(dst, src []byte, gb2312 bool) ([]byte, error) {
+	if plain(src) {
+		return append(dst, src...), nil
+	}
+	out, err := simplifiedchinese.GBK.NewDecoder().Bytes(src)
+	if err != nil {
+		return dst, err
+	}
+	for i, r := range string(out) {
+		switch {
+		case r == utf8.RuneError:
+			return dst, fmt.Errorf("invalid GBK at character byte %d", i)
+		case gb2312 && r == '\u2014':
+			r = '\u2015'
+		case gb2312 && r == '\u00b7':
+			r = '\u30fb'
+		}
+		dst = utf8.AppendRune(dst, r)
+	}
+	return dst, nil
 }
 
 func plain(b []byte) bool {

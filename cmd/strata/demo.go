@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -62,6 +63,14 @@ type demo struct {
 	mem   MemoryPeak
 	sum   Summary
 	began time.Time
+
+	listener net.Listener // nil with --once
+}
+
+// Help is what --help says beyond the flags.
+func (c *DemoCmd) Help() string {
+	return "Ctrl-C ends serving; the exit code is then that of the proof: 0 where everything held, 1 where not. " +
+		"Before the proof is there it is 130. Started again with the same --data and flags it goes on where it was."
 }
 
 // Run starts everything, proves it and serves it. Without --data the folder is a temporary one and is removed.
@@ -70,6 +79,15 @@ func (c *DemoCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
 		return fault.New(fault.Invalid, "read flags", "the demo takes no configuration").WithHint("give servers by environment: STRATA_LIVE_DSN, …")
 	}
 	d := &demo{m: m, cmd: c, dir: cli.Data, out: NewProgress(m.Stderr, false), began: time.Now()}
+	if _, err := loadPlan(d.asked()); err != nil {
+		return err
+	}
+	if !c.Once { // before the work, not after it
+		if d.listener, err = node.Listen(ctx, c.HTTP); err != nil {
+			return err
+		}
+		defer d.listener.Close()
+	}
 	if d.dir == "" {
 		if d.dir, err = os.MkdirTemp("", "strata-demo-"); err != nil {
 			return fault.Wrap(fault.Denied, "make data folder", err)
@@ -158,7 +176,7 @@ func (d *demo) stop() error {
 // readPlan takes the folder's plan, or keeps this start's as the folder's.
 func (d *demo) readPlan() error {
 	path := filepath.Join(d.dir, "demo.json")
-	asked := demoPlan{d.cmd.Transfers, d.cmd.Accounts, d.cmd.Today, d.cmd.Seed, d.cmd.AsOf}
+	asked := d.asked()
 	b, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -167,8 +185,8 @@ func (d *demo) readPlan() error {
 		}
 		d.plan = asked
 		b, _ := json.Marshal(asked) // plain fields
-		if err := os.WriteFile(path, append(b, '\n'), 0o644); err != nil {
-			return fault.Wrap(fault.Denied, "write demo plan", err)
+		if err := replaceFile(path, append(b, '\n')); err != nil {
+			return err
 		}
 	case err != nil:
 		return fault.Wrap(fault.Denied, "read demo plan", err)
@@ -183,13 +201,29 @@ func (d *demo) readPlan() error {
 			return fault.New(fault.Invalid, "go on in "+d.dir, "it was made with %s", b).WithHint("give the same flags, or another --data")
 		}
 	}
-	to, err := time.Parse(time.DateOnly, d.plan.AsOf)
-	if err != nil {
-		return fault.New(fault.Invalid, "read flags", "--as-of %q is not a date", d.plan.AsOf)
+	d.load, err = loadPlan(d.plan)
+	return err
+}
+
+func (d *demo) asked() demoPlan {
+	return demoPlan{d.cmd.Transfers, d.cmd.Accounts, d.cmd.Today, d.cmd.Seed, d.cmd.AsOf}
+}
+
+// loadPlan is the load of a plan; no AsOf is any day.
+func loadPlan(p demoPlan) (load.Plan, error) {
+	to := time.Now().UTC().Truncate(24 * time.Hour)
+	if p.AsOf != "" {
+		var err error
+		if to, err = time.Parse(time.DateOnly, p.AsOf); err != nil {
+			return load.Plan{}, fault.New(fault.Invalid, "read flags", "--as-of %q is not a date such as 2006-01-02", p.AsOf)
+		}
+	}
+	if p.Today < 0 {
+		return load.Plan{}, fault.New(fault.Invalid, "read flags", "--today %d", p.Today)
 	}
 	from := time.Date(to.Year(), to.Month()-demoMonths, 1, 0, 0, 0, 0, time.UTC)
-	d.load = load.Plan{Seed: d.plan.Seed, Transfers: d.plan.Transfers, Accounts: d.plan.Accounts, From: from, To: to}
-	return d.load.Validate()
+	plan := load.Plan{Seed: p.Seed, Transfers: p.Transfers, Accounts: p.Accounts, From: from, To: to}
+	return plan, plan.Validate()
 }
 
 // step notes how long a step took.
@@ -257,15 +291,10 @@ func (d *demo) archiveWhileBusy(ctx context.Context) error {
 		return err
 	}
 	d.s.node.ResetLag()
-	asking, stop := context.WithCancel(ctx)
-	defer stop()
-	var askers sync.WaitGroup
+	moved := make(chan struct{})
+	var asker sync.WaitGroup
 	var asked error
-	askers.Add(1)
-	go func() {
-		defer askers.Done()
-		asked = probe.Run(asking)
-	}()
+	asker.Go(func() { asked = probe.Run(ctx, moved) })
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		t := d.out.Start("new transfers meanwhile", int64(d.plan.Today))
@@ -280,8 +309,11 @@ func (d *demo) archiveWhileBusy(ctx context.Context) error {
 	})
 	g.Go(func() error { return d.archive(gctx) })
 	err = g.Wait()
-	stop()
-	askers.Wait()
+	close(moved)
+	asker.Wait()
+	if err == nil { // what came meanwhile is searchable, and the lag has been measured however little there was to move
+		err = d.s.node.WaitIndexed(ctx, nil)
+	}
 	d.sum.QueriesDuringArchive, d.sum.QueryErrors = probe.Queries.Load(), probe.Errors.Load()
 	d.sum.RowsMissed, d.sum.RowsTwice = probe.Missed.Load(), probe.Twice.Load()
 	d.sum.Lag.P50, d.sum.Lag.P99 = d.s.node.Lag()

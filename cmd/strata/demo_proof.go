@@ -205,6 +205,7 @@ func (s *Summary) finish(d *demo) error {
 func (d *demo) report(asJSON bool) {
 	s := &d.sum
 	if asJSON {
+		d.m.answered = true
 		b, _ := json.Marshal(s) // plain fields
 		fmt.Fprintf(d.m.Stdout, "%s\n", b)
 		return
@@ -238,7 +239,7 @@ func sourceList(m map[string]int64) string {
 
 // serve answers on HTTP until ctx ends, and says what to try.
 func (d *demo) serve(ctx context.Context) error {
-	return d.s.node.Serve(ctx, d.cmd.HTTP, func(base string) error {
+	return d.s.node.Serve(ctx, d.listener, func(base string) error {
 		if err := writeAddresses(d.dir, d.addresses(base)); err != nil {
 			return err
 		}

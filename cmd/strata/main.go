@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -25,10 +26,16 @@ type Main struct {
 	Stderr *os.File
 	Getenv func(string) string
 	Log    *slog.Logger
+
+	answered bool // the one JSON object of --json has been printed
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	stops := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // not under nohup: a closed terminal must not leave servers behind
+		stops = append(stops, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), stops...)
 	m := &Main{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv}
 	code := m.Run(ctx)
 	stop()
@@ -75,6 +82,7 @@ func (m *Main) Run(ctx context.Context) int {
 		return exit // --help has been printed
 	}
 	if err != nil {
+		cli.JSON = slices.Contains(m.Args, "--json") // a command line that can't be read sets nothing
 		return m.fail(&cli, fault.New(fault.Invalid, "parse arguments", "%w", err).WithHint("strata --help lists the commands and their flags"))
 	}
 	level := slog.LevelWarn
@@ -86,7 +94,8 @@ func (m *Main) Run(ctx context.Context) int {
 	return m.fail(&cli, k.Run(m, &cli))
 }
 
-// fail prints err, with its hint on a line of its own, and returns the exit code; 0 for nil.
+// fail prints err, with its hint on a line of its own, and returns the exit code; 0 for nil. With --json it is the one
+// object on stdout, unless the command has answered: the answer says itself what does not hold, and err goes to stderr.
 func (m *Main) fail(cli *CLI, err error) int {
 	if err == nil {
 		return 0
@@ -95,7 +104,7 @@ func (m *Main) fail(cli *CLI, err error) int {
 	if errors.Is(err, context.Canceled) {
 		kind = fault.Interrupted
 	}
-	if cli.JSON {
+	if cli.JSON && !m.answered {
 		_ = json.NewEncoder(m.Stdout).Encode(map[string]any{"error": map[string]string{
 			"kind": kind.String(), "message": err.Error(), "hint": hint}})
 	} else {
@@ -107,8 +116,9 @@ func (m *Main) fail(cli *CLI, err error) int {
 	return kind.Code().Exit
 }
 
-// printJSON writes v as one indented JSON object.
+// printJSON writes v as one indented JSON object: the command's answer.
 func (m *Main) printJSON(v any) error {
+	m.answered = true
 	enc := json.NewEncoder(m.Stdout)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)

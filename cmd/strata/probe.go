@@ -48,13 +48,24 @@ func NewProbe(ctx context.Context, r *router.Router, open string, seed uint64) (
 	return p, nil
 }
 
-// Run asks until ctx ends. Wrong and failed answers are counted; the first failure is returned for the report.
-func (p *Probe) Run(ctx context.Context) error {
+// probeCycle is the number of queries after which every kind has been asked.
+const probeCycle = 12
+
+// Run asks until moved is closed, at least a cycle, or ctx ends. Wrong and failed answers are counted; the first failure is
+// returned for the report.
+func (p *Probe) Run(ctx context.Context, moved <-chan struct{}) error {
 	var first error
 	for i := 0; ctx.Err() == nil; i++ {
+		select {
+		case <-moved:
+			if i >= probeCycle {
+				return first
+			}
+		default:
+		}
 		var err error
 		switch {
-		case i%12 == 3:
+		case i%probeCycle == 3:
 			err = p.all(ctx)
 		case i%3 == 0:
 			err = p.account(ctx)

@@ -172,9 +172,13 @@ func writeAddresses(dir string, book addressBook) error {
 	if err != nil {
 		return fmt.Errorf("encode addresses: %w", err)
 	}
-	tmp := filepath.Join(dir, addressFile+".new")
-	if err := os.WriteFile(tmp, append(b, '\n'), 0o600); err != nil {
-		return fault.Wrap(fault.Denied, "write addresses", err)
+	return replaceFile(filepath.Join(dir, addressFile), append(b, '\n'))
+}
+
+// replaceFile puts the file in place in one step: a reader, and a start after a crash, sees the old one or the new.
+func replaceFile(path string, b []byte) error {
+	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
+		return fault.Wrap(fault.Denied, "write "+filepath.Base(path), err)
 	}
-	return fault.Wrap(fault.Denied, "publish addresses", os.Rename(tmp, filepath.Join(dir, addressFile)))
+	return fault.Wrap(fault.Denied, "write "+filepath.Base(path), os.Rename(path+".new", path))
 }

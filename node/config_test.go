@@ -1,0 +1,209 @@
+package node_test
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"strata/fault"
+	"strata/node"
+)
+
+const secret = "s3cret-of-live"
+
+// goodConfig is the least that a configuration needs.
+const goodConfig = `data: /var/lib/strata
+live: {dsn: "app:` + secret + `@tcp(10.0.0.1:3306)/bank"}
+archive: {dsn: "app:` + secret + `@tcp(10.0.0.2:3306)/bank_archive"}
+kafka: {brokers: ["10.0.0.3:9092"]}
+datasets:
+  - name: orders
+`
+
+func nothing(string) string { return "" }
+
+func parse(t *testing.T, text string) node.Config {
+	t.Helper()
+	c, err := node.Parse([]byte(text), "strata.yaml", nothing)
+	if err != nil {
+		t.Fatal(err, fault.HintOf(err))
+	}
+	return c
+}
+
+func TestConfig(t *testing.T) {
+	t.Run("defaults follow from what is given", func(t *testing.T) {
+		c := parse(t, goodConfig)
+		if c.Offline != c.Live || c.Control.DSN != strings.Replace(c.Archive.DSN, "bank_archive", "strata_control", 1) {
+			t.Errorf("offline %s, control %s", c.Offline.DSN, c.Control.DSN)
+		}
+		if c.HTTP != "127.0.0.1:8080" || c.HeartbeatMs != 1000 || c.ScanRows != 100_000 || c.QueryTimeoutMs != 30_000 || c.CaptureServerID != 4290 {
+			t.Errorf("%+v", c.Public())
+		}
+		if d := c.Datasets[0]; d.Table != "orders" || d.Partitions != 4 {
+			t.Errorf("%+v", d)
+		}
+	})
+	t.Run("the ledger needs no dataset", func(t *testing.T) {
+		c := parse(t, strings.Split(goodConfig, "datasets:")[0]+"ledger: true\narchive_policies: [{dataset: entry, older_than_days: 90}]\n")
+		if !c.Ledger || len(c.Datasets) != 0 {
+			t.Errorf("%+v", c.Public())
+		}
+	})
+	t.Run("both are possible", func(t *testing.T) { parse(t, goodConfig+"ledger: true\n") })
+	for _, c := range []struct {
+		name, text string
+		want       []string // in the message
+	}{
+		{"an unknown key is named with its line", goodConfig + "sacn_rows: 5\n", []string{"strata.yaml:7", "sacn_rows"}},
+		{"an unknown key of a dataset is named with its line", goodConfig + "    tabel: x\n", []string{"strata.yaml:7", "tabel"}},
+		{"a wrong type is named with its line", goodConfig + "scan_rows: many\n", []string{"strata.yaml:7", "many"}},
+		{"text that is no YAML is refused", "data: [\n", []string{"strata.yaml:"}},
+		{"an empty file lacks everything, said at once", "", []string{"data", "live: dsn", "archive: dsn", "kafka", "datasets"}},
+		{"a key without a value is like no key", "data:\n", []string{"data", "live: dsn"}},
+		{"a DSN without a schema is refused", strings.Replace(goodConfig, "/bank\"", "/\"", 1), []string{"live", "schema"}},
+		{"what is no DSN is refused", strings.Replace(goodConfig, "@tcp(10.0.0.1:3306)/bank\"", "\"", 1), []string{"live", "parse dsn"}},
+		{"a policy of an undeclared dataset is refused", goodConfig + "archive_policies: [{dataset: order, older_than_days: 90}]\n", []string{"order", "not declared"}},
+		{"the ledger's policies need the ledger", goodConfig + "archive_policies: [{dataset: entry, older_than_days: 90}]\n", []string{"entry", "not declared"}},
+		{"the unsharded account never moves", goodConfig + "ledger: true\narchive_policies: [{dataset: account, older_than_days: 90}]\n", []string{"account"}},
+		{"an unsharded dataset never moves", goodConfig + "archive_policies: [{dataset: orders, older_than_days: 90}]\n", []string{"orders", "shards"}},
+		{"a policy without an age is refused", goodConfig + "    time: t\n    shards: month\narchive_policies: [{dataset: orders}]\n", []string{"older_than_days"}},
+		{"two policies of one dataset are refused", goodConfig + "    time: t\n    shards: month\narchive_policies: [{dataset: orders, older_than_days: 9}, {dataset: orders, older_than_days: 8}]\n", []string{"orders", "twice"}},
+		{"an address that others reach is refused", goodConfig + "http: 0.0.0.0:8080\n", []string{"http", "loopback"}},
+		{"an address of all interfaces is refused", goodConfig + "http: :8080\n", []string{"http", "loopback"}},
+		{"a name that only looks like loopback is refused", goodConfig + "http: 127.0.0.1.example.org:8080\n", []string{"http", "loopback"}},
+		{"negative numbers are refused", goodConfig + "heartbeat_ms: -1\nquery_timeout_ms: -5\nscan_rows: -2\n", []string{"heartbeat_ms", "query_timeout_ms", "scan_rows"}},
+		{"a dataset named like the ledger's is refused", goodConfig + "  - name: entry\nledger: true\n", []string{"entry"}},
+		{"a password file that is not there is named", strings.Replace(goodConfig, "archive: {", "archive: {password_file: /no/such/file, ", 1), []string{"archive", "/no/such/file"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := node.Parse([]byte(c.text), "strata.yaml", nothing)
+			if !fault.Is(err, fault.Invalid) {
+				t.Fatalf("%v", err)
+			}
+			text := err.Error() + fault.HintOf(err)
+			for _, w := range c.want {
+				if !strings.Contains(text, w) {
+					t.Errorf("%q is not in: %s", w, text)
+				}
+			}
+			if strings.Contains(text, secret) {
+				t.Errorf("the message has a password: %s", text)
+			}
+		})
+	}
+}
+
+func TestEnvironmentOverrides(t *testing.T) {
+	env := map[string]string{
+		"STRATA_LIVE_DSN": "a@tcp(env:1)/live", "STRATA_OFFLINE_DSN": "a@tcp(env:2)/live", "STRATA_ARCHIVE_DSN": "a@tcp(env:3)/arch",
+		"STRATA_CONTROL_DSN": "a@tcp(env:4)/ctl", "STRATA_KAFKA": "k1:9092, k2:9092", "STRATA_DATA": "/env",
+	}
+	c, err := node.Parse([]byte(goodConfig), "strata.yaml", func(name string) string { return env[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Live.DSN != env["STRATA_LIVE_DSN"] || c.Offline.DSN != env["STRATA_OFFLINE_DSN"] || c.Archive.DSN != env["STRATA_ARCHIVE_DSN"] ||
+		c.Control.DSN != env["STRATA_CONTROL_DSN"] || c.Data != "/env" || !reflect.DeepEqual(c.Kafka.Brokers, []string{"k1:9092", "k2:9092"}) {
+		t.Errorf("%+v", c)
+	}
+	t.Run("alone it is enough beside the datasets", func(t *testing.T) {
+		if _, err := node.Parse([]byte("datasets: [{name: orders}]\n"), "strata.yaml", func(name string) string { return env[name] }); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestPasswords(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte(" of-the-file\t \nsecond line\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(goodConfig, "live: {", "live: {password_file: "+file+", ", 1)
+	t.Run("the file's first line replaces the DSN's", func(t *testing.T) {
+		c := parse(t, text)
+		if want := "app:of-the-file@tcp(10.0.0.1:3306)/bank"; c.Live.DSN != want || c.Offline.DSN != want {
+			t.Errorf("live %s, offline %s", c.Live.DSN, c.Offline.DSN)
+		}
+	})
+	t.Run("an environment's DSN brings its own", func(t *testing.T) {
+		c, err := node.Parse([]byte(text), "strata.yaml", func(name string) string {
+			if name == "STRATA_LIVE_DSN" {
+				return "app:of-the-environment@tcp(10.9.9.9:3306)/bank"
+			}
+			return ""
+		})
+		if err != nil || c.Live.DSN != "app:of-the-environment@tcp(10.9.9.9:3306)/bank" {
+			t.Errorf("%s, %v", c.Live.DSN, err)
+		}
+	})
+	t.Run("none is shown", func(t *testing.T) {
+		c := parse(t, text)
+		shown, err := c.Effective()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []string{secret, "of-the-file"} {
+			if strings.Contains(shown, s) {
+				t.Errorf("%s is in:\n%s", s, shown)
+			}
+		}
+		if !strings.Contains(c.Live.DSN, "of-the-file") || !strings.Contains(shown, "***") {
+			t.Errorf("the configuration itself lost its password, or nothing shows that there is one:\n%s", shown)
+		}
+		again, err := node.Parse([]byte(shown), "shown", nothing)
+		if err != nil {
+			t.Fatalf("what is shown is no configuration: %v\n%s", err, shown)
+		}
+		if twice, err := again.Effective(); err != nil || twice != shown {
+			t.Errorf("%v: another configuration:\n%s\n%s", err, shown, twice)
+		}
+	})
+}
+
+func TestExampleParsesAndHasEveryKey(t *testing.T) {
+	src, err := os.ReadFile("../strata.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := parse(t, string(src))
+	if len(c.Datasets) < 2 || len(c.Policies) == 0 || !c.Datasets[0].Sharded() {
+		t.Errorf("%+v", c.Public())
+	}
+	parse(t, strings.Replace(string(src), "ledger: false", "ledger: true", 1))
+	for _, key := range yamlKeys(reflect.TypeFor[node.Config]()) {
+		if !strings.Contains(string(src), key+":") {
+			t.Errorf("key %s is not in the example", key)
+		}
+	}
+}
+
+// yamlKeys are the keys of a struct and of the structs in it.
+func yamlKeys(t reflect.Type) (keys []string) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		keys = append(keys, name)
+		in := f.Type
+		for in.Kind() == reflect.Slice {
+			in = in.Elem()
+		}
+		if in.Kind() == reflect.Struct && in.Field(0).Tag.Get("yaml") != "" {
+			keys = append(keys, yamlKeys(in)...)
+		}
+	}
+	return keys
+}
+
+func TestRoles(t *testing.T) {
+	if r, err := node.ParseRoles([]string{"canal", "sync", "router"}); err != nil || r != (node.Roles{Canal: true, Sync: true, Router: true}) {
+		t.Errorf("%+v, %v", r, err)
+	}
+	for _, names := range [][]string{nil, {"canal", "cannal"}, {""}} {
+		if _, err := node.ParseRoles(names); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%q: %v", names, err)
+		}
+	}
+}
