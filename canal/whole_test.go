@@ -331,4 +331,5 @@ func BenchmarkCapture(b *testing.B) {
 		b.Fatalf("%+v", l.Stats())
 	}
 	b.ReportMetric(float64(rows)/time.Since(began).Seconds(), "rows/s")
+	b.ReportMetric(float64(l.Stats().Reopened), "reopened")
 }

@@ -46,7 +46,31 @@ func books() []fed {
 	}
 }
 
+// places says what must be named for each change of TestTrial.
+func places() map[string]string {
+	return map[string]string{
+		"an entry is missing":       "transfer a has 2 legs and 1 entries (account 1 entry 1)",
+		"an entry is there twice":   "account 2 entry 1 is there twice",
+		"a transfer is missing":     "transfer a has 2 entries and no row (account 1 entry 1, account 2 entry 1)",
+		"a transfer is there twice": "transfer a has 2 rows",
+		"an account is missing":     "account 3 has 2 entries and no account row",
+		"an account is there twice": "account 3 has two rows",
+		"a balance differs":         "account 2 entry 4, the last one, ended with 13, the account's balance is 14",
+		"a hole in the numbers":     "account 2",
+		"an entry of another unit":  "transfer a: its entries sum to -5 in CNY instead of 0 (account 1 entry 1, account 2 entry 1)",
+		"entries swap transfers":    "transfer b: its entries sum to 2 in CNY instead of 0",
+		"a chain is broken twice":   "account 2 entry 2 ended with 9, account 2 entry 3 begins with 8",
+		"amounts do not add up":     "account 2 entry 1: 1 + 5 is not 5",
+	}
+}
+
 func try(t *testing.T, rows []fed) core.TrialReport {
+	t.Helper()
+	r, _ := tryAndLocate(t, rows)
+	return r
+}
+
+func tryAndLocate(t *testing.T, rows []fed) (core.TrialReport, []string) {
 	t.Helper()
 	trial, err := core.NewTrial(dataset("transfer", "id legs"),
 		dataset("entry", "account_id seq transfer_id unit amount balance_before balance_after"), dataset("account", "id unit balance entries"))
@@ -58,7 +82,19 @@ func try(t *testing.T, rows []fed) core.TrialReport {
 			t.Fatal(err)
 		}
 	}
-	return trial.Report()
+	r, l := trial.Report(), trial.Locate()
+	if l == nil {
+		return r, nil
+	}
+	if r.Problems == 0 {
+		t.Error("there is something to locate, but nothing was found")
+	}
+	for _, f := range rows {
+		if err := l.Add(f.dataset, f.row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r, l.Findings()
 }
 
 func TestTrial(t *testing.T) {
@@ -86,8 +122,12 @@ func TestTrial(t *testing.T) {
 		"amounts do not add up": func(b []fed) []fed { b[4].row = row(2, 1, "a", "CNY", 5, 1, 5); return b },
 	} {
 		t.Run(name, func(t *testing.T) {
-			if r := try(t, change(books())); r.Problems == 0 || len(r.Findings) == 0 {
+			r, located := tryAndLocate(t, change(books()))
+			if r.Problems == 0 || len(r.Findings) == 0 {
 				t.Fatal("not found")
+			}
+			if all := strings.Join(append(r.Findings, located...), "\n"); !strings.Contains(all, places()[name]) {
+				t.Errorf("%q is not named: %s", places()[name], all)
 			}
 		})
 	}

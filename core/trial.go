@@ -32,6 +32,8 @@ type Trial struct {
 	opened                   int64
 	balance                  [2]field // Σ amount · hash(transfer, unit): zero if every transfer sums to zero
 	legs                     [2]field // Σ hash(transfer) over entries, less legs · hash(transfer) over transfers
+	buckets                  []bucket // the same by transfer: where Locate has to look
+	torn                     []int64  // accounts whose chain is broken
 	findings                 []string
 	found                    int64
 }
@@ -63,7 +65,7 @@ type UnitTotal struct {
 
 // NewTrial takes the resolved datasets; fault.Invalid names a column that is missing.
 func NewTrial(transfer, entry, account *catalog.Dataset) (*Trial, error) {
-	t := &Trial{accounts: map[int64]*tally{}, units: map[string]*money.Sum{}}
+	t := &Trial{accounts: map[int64]*tally{}, units: map[string]*money.Sum{}, buckets: make([]bucket, bucketCount)}
 	for _, x := range []struct {
 		into    *map[string]int
 		dataset *catalog.Dataset
@@ -104,9 +106,12 @@ func (t *Trial) addTransfer(row *catalog.Row) error {
 		return err
 	}
 	t.transfers++
-	for i, h := range hashText(row.Cell(t.transfer["id"]), nil) {
+	hash := hashText(row.Cell(t.transfer["id"]), nil)
+	for i, h := range hash {
 		t.legs[i] = t.legs[i].sub(fieldOf(h).times(legs))
 	}
+	b := bucketOf(t.buckets, hash)
+	b.legs = b.legs.sub(fieldOf(hash[0]).times(legs))
 	return nil
 }
 
@@ -127,12 +132,15 @@ func (t *Trial) addEntry(row *catalog.Row) error {
 		t.units[string(unit)] = total
 	}
 	total.Add(money.Amount(amount))
-	for i, h := range hashText(transfer, unit) {
+	hash, both := hashText(transfer, nil), hashText(transfer, unit)
+	for i, h := range both {
 		t.balance[i] = t.balance[i].add(fieldOf(h).times(amount))
 	}
-	for i, h := range hashText(transfer, nil) {
+	for i, h := range hash {
 		t.legs[i] = t.legs[i].add(fieldOf(h))
 	}
+	b := bucketOf(t.buckets, hash)
+	b.balance, b.legs = b.balance.add(fieldOf(both[0]).times(amount)), b.legs.add(fieldOf(hash[0]))
 	a := t.tally(id)
 	if a.count == 0 && !a.opened {
 		a.unit = string(unit)
@@ -187,7 +195,7 @@ func (t *Trial) find(format string, args ...any) {
 	}
 }
 
-// Report closes the books over what was added. It may be called once.
+// Report closes the books over what was added. It may be called once; Locate then names rows.
 func (t *Trial) Report() TrialReport {
 	ids := make([]int64, 0, len(t.accounts))
 	for id := range t.accounts {
@@ -236,6 +244,7 @@ func (t *Trial) closeAccount(id int64, a *tally) {
 	end, start := hashLink(id, a.statedEntries, a.balance), hashLink(id, 0, 0)
 	if a.chain != [2]uint64{end[0] - start[0], end[1] - start[1]} {
 		t.find("account %d: an entry does not go on where the one before it ended", id)
+		t.torn = append(t.torn, id)
 	}
 }
 

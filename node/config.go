@@ -14,6 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"strata/catalog"
+	"strata/core"
 	"strata/fault"
 )
 
@@ -102,20 +103,33 @@ func Parse(src []byte, name string, getenv func(string) string) (Config, error) 
 }
 
 // Environment overrides the servers from the environment names STRATA_LIVE_DSN, STRATA_OFFLINE_DSN, STRATA_ARCHIVE_DSN,
-// STRATA_CONTROL_DSN, STRATA_KAFKA (brokers, by commas) and STRATA_DATA.
+// STRATA_CONTROL_DSN, STRATA_KAFKA (brokers, by commas) and STRATA_DATA. A DSN with a password replaces the password file
+// too.
 func (c *Config) Environment(getenv func(string) string) {
-	set := func(name string, to *string) {
-		if v := getenv(name); v != "" {
-			*to = v
+	server := func(name string, to *Server) {
+		v := getenv(name)
+		if v == "" {
+			return
+		}
+		to.DSN = v
+		if cfg, err := mysql.ParseDSN(v); err == nil && cfg.Passwd != "" {
+			to.PasswordFile = ""
 		}
 	}
-	set("STRATA_LIVE_DSN", &c.Live.DSN)
-	set("STRATA_OFFLINE_DSN", &c.Offline.DSN)
-	set("STRATA_ARCHIVE_DSN", &c.Archive.DSN)
-	set("STRATA_CONTROL_DSN", &c.Control.DSN)
-	set("STRATA_DATA", &c.Data)
+	server("STRATA_LIVE_DSN", &c.Live)
+	server("STRATA_OFFLINE_DSN", &c.Offline)
+	server("STRATA_ARCHIVE_DSN", &c.Archive)
+	server("STRATA_CONTROL_DSN", &c.Control)
+	if v := getenv("STRATA_DATA"); v != "" {
+		c.Data = v
+	}
 	if v := getenv("STRATA_KAFKA"); v != "" {
-		c.Kafka.Brokers = strings.Split(v, ",")
+		c.Kafka.Brokers = nil
+		for broker := range strings.SplitSeq(v, ",") {
+			if broker = strings.TrimSpace(broker); broker != "" {
+				c.Kafka.Brokers = append(c.Kafka.Brokers, broker)
+			}
+		}
 	}
 }
 
@@ -138,25 +152,56 @@ func (c *Config) complete() error {
 	if len(c.Kafka.Brokers) == 0 {
 		bad("kafka: brokers are missing")
 	}
-	if err := catalog.CheckSpecs(c.Datasets); err != nil {
-		errs = append(errs, err)
-	}
-	if !c.Ledger && len(c.Datasets) == 0 {
-		bad("datasets: there is none; declare one, or set ledger: true for the core's own tables")
-	}
-	for _, p := range c.Policies {
-		named := slices.ContainsFunc(c.Datasets, func(s catalog.Spec) bool { return s.Name == p.Dataset })
-		if !named && !(c.Ledger && (p.Dataset == "transfer" || p.Dataset == "entry")) {
-			bad("archive_policies: dataset %q is not declared", p.Dataset)
-		}
-		if p.OlderThanDays < 1 {
-			bad("archive_policies: %s: older_than_days must be at least 1", p.Dataset)
+	for _, v := range []struct {
+		name  string
+		value int64
+	}{{"heartbeat_ms", int64(c.HeartbeatMs)}, {"scan_rows", c.ScanRows}, {"query_timeout_ms", int64(c.QueryTimeoutMs)}} {
+		if v.value < 0 {
+			bad("%s: %d is negative", v.name, v.value)
 		}
 	}
+	errs = append(errs, c.checkDatasets()...)
 	if err := checkLoopback(c.HTTP); err != nil {
 		bad("http: %w", err)
 	}
 	return errors.Join(errs...)
+}
+
+// checkDatasets checks the datasets, the ledger's among them, and the policies that name them.
+func (c *Config) checkDatasets() (errs []error) {
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if !c.Ledger && len(c.Datasets) == 0 {
+		bad("datasets: there is none; declare one, or set ledger: true for the core's own tables")
+	}
+	specs := append(c.ledgerSpecs(), c.Datasets...)
+	if err := catalog.CheckSpecs(specs); err != nil {
+		errs = append(errs, err)
+	}
+	seen := map[string]bool{}
+	for _, p := range c.Policies {
+		at := slices.IndexFunc(specs, func(s catalog.Spec) bool { return s.Name == p.Dataset })
+		switch {
+		case at < 0:
+			bad("archive_policies: dataset %q is not declared", p.Dataset)
+		case !specs[at].Sharded():
+			bad("archive_policies: dataset %s has no shards, so nothing of it moves", p.Dataset)
+		case seen[p.Dataset]:
+			bad("archive_policies: dataset %s stands there twice", p.Dataset)
+		}
+		if p.OlderThanDays < 1 {
+			bad("archive_policies: %s: older_than_days must be at least 1", p.Dataset)
+		}
+		seen[p.Dataset] = true
+	}
+	return errs
+}
+
+// ledgerSpecs are the built-in datasets, where the configuration has a ledger.
+func (c *Config) ledgerSpecs() []catalog.Spec {
+	if !c.Ledger {
+		return nil
+	}
+	return core.Datasets(c.TransferShards, c.EntryShards)
 }
 
 func checkLoopback(addr string) error {

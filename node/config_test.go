@@ -59,7 +59,7 @@ func TestConfig(t *testing.T) {
 	}{
 		{"an unknown key is named with its line", goodConfig + "sacn_rows: 5\n", []string{"strata.yaml:7", "sacn_rows"}},
 		{"an unknown key of a dataset is named with its line", goodConfig + "    tabel: x\n", []string{"strata.yaml:7", "tabel"}},
-		{"a wrong type is named with its line", goodConfig + "scan_rows: many\n", []string{"strata.yaml:7", "many"}},
+		{"a wrong type is named with its line", goodConfig + "scan_rows: many\n", []string{"strata.yaml:7", "ScanRows"}},
 		{"text that is no YAML is refused", "data: [\n", []string{"strata.yaml:"}},
 		{"an empty file lacks everything, said at once", "", []string{"data", "live: dsn", "archive: dsn", "kafka", "datasets"}},
 		{"a key without a value is like no key", "data:\n", []string{"data", "live: dsn"}},

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"strata/catalog"
-	"strata/core"
 	coremysql "strata/core/mysql"
 	"strata/db"
 	"strata/fault"
@@ -25,16 +24,8 @@ func (n *Node) Ledger(ctx context.Context) (*coremysql.Ledger, error) {
 		TransferShards: n.cfg.TransferShards, EntryShards: n.cfg.EntryShards, Log: n.log, At: n.at})
 }
 
-// ledgerSpecs are the built-in datasets, where the configuration has a ledger.
-func (n *Node) ledgerSpecs() []catalog.Spec {
-	if !n.cfg.Ledger {
-		return nil
-	}
-	return core.Datasets(n.cfg.TransferShards, n.cfg.EntryShards)
-}
-
 // ledgerDatasets are the first of all datasets.
-func (n *Node) ledgerDatasets() []*catalog.Dataset { return n.datasets[:len(n.ledgerSpecs())] }
+func (n *Node) ledgerDatasets() []*catalog.Dataset { return n.datasets[:len(n.cfg.ledgerSpecs())] }
 
 // LedgerRows gives every row of the ledger's datasets, wherever it is now, to f, as of one moment: the live shards are read
 // in one snapshot, the archived ones do not change. f is called from one goroutine; the row is valid during the call. The

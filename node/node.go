@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -111,11 +112,31 @@ func connect(ctx context.Context, o Options) (*Node, error) {
 		return nil, errors.Join(err, n.Close())
 	}
 	n.viewer = routermysql.NewViewer(n.live, n.archive)
-	err := errors.Join(n.offline.CheckCapture(ctx), n.live.CheckCapture(ctx), n.live.CheckDurable(ctx), n.archive.CheckDurable(ctx))
-	if err != nil {
+	if err := n.checkServers(ctx); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
+}
+
+// checkServers reports the settings of all servers that would lose data, in one error whose hint has every cure.
+func (n *Node) checkServers(ctx context.Context) error {
+	var errs []error
+	var hints []string
+	for _, c := range []struct {
+		on    *db.DB
+		check func(*db.DB, context.Context) error
+	}{{n.live, (*db.DB).CheckCapture}, {n.live, (*db.DB).CheckDurable}, {n.offline, (*db.DB).CheckCapture}, {n.archive, (*db.DB).CheckDurable}} {
+		err := c.check(c.on, ctx)
+		errs = append(errs, err)
+		if h := fault.HintOf(err); h != "" {
+			hints = append(hints, "on "+c.on.Name()+":\n"+h)
+		}
+	}
+	err := errors.Join(errs...)
+	if err == nil {
+		return nil
+	}
+	return fault.New(fault.KindOf(err), "check servers", "%w", err).WithHint("%s", strings.Join(hints, "\n"))
 }
 
 // pool returns the pool of a name, opening it at first use; Close closes it.
@@ -171,7 +192,7 @@ func (n *Node) setup(ctx context.Context) error {
 
 // resolve completes the datasets and opens the index and the router.
 func (n *Node) resolve(ctx context.Context) error {
-	specs := append(n.ledgerSpecs(), n.cfg.Datasets...)
+	specs := append(n.cfg.ledgerSpecs(), n.cfg.Datasets...)
 	if err := catalog.CheckSpecs(specs); err != nil {
 		return err
 	}

@@ -68,7 +68,9 @@ func (n *Node) Verify(ctx context.Context, r VerifyRequest) (Report, error) {
 		}
 		rep.Ledger = &proof
 		rep.Differences += proof.Problems
-		rep.Findings = append(rep.Findings, proof.Findings...)
+		for _, f := range proof.Findings {
+			rep.Findings = append(rep.Findings, "ledger: "+f)
+		}
 	}
 	rep.OK = rep.Differences == 0 && rep.MoneySumsEqual && (rep.Index == nil || rep.Index.OK)
 	return rep, nil
@@ -129,7 +131,7 @@ func (n *Node) verifyArchive(ctx context.Context, rep *Report) error {
 	return nil
 }
 
-// ProveLedger reads the whole ledger once, as of one moment.
+// ProveLedger reads the whole ledger once, as of one moment, and once more to name what does not hold.
 func (n *Node) ProveLedger(ctx context.Context) (LedgerProof, error) {
 	ds := n.ledgerDatasets()
 	if len(ds) == 0 {
@@ -147,7 +149,14 @@ func (n *Node) ProveLedger(ctx context.Context) (LedgerProof, error) {
 	if err != nil {
 		return LedgerProof{}, err
 	}
-	return LedgerProof{TrialReport: trial.Report(), Digest: digest.String()}, nil
+	proof := LedgerProof{TrialReport: trial.Report(), Digest: digest.String()}
+	if where := trial.Locate(); where != nil {
+		if err := n.LedgerRows(ctx, func(d *catalog.Dataset, row *catalog.Row) error { return where.Add(d.Name, row) }); err != nil {
+			return LedgerProof{}, err
+		}
+		proof.Findings = append(proof.Findings, where.Findings()...)
+	}
+	return proof, nil
 }
 
 // pollEvery is how often the index is asked how far it is by somebody who waits for it.

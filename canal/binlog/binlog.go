@@ -122,7 +122,7 @@ func (s *Source) Open(ctx context.Context, at canal.Position) (canal.Stream, err
 	dialer := &net.Dialer{Timeout: readLimit}
 	syncer := replication.NewBinlogSyncer(replication.BinlogSyncerConfig{
 		ServerID: s.cfg.ServerID, Flavor: s.flavor, Host: s.host, Port: s.port, User: s.login.User, Password: s.login.Passwd,
-		TLSConfig: s.tls, HeartbeatPeriod: heartbeatEvery, ReadTimeout: readLimit, VerifyChecksum: true,
+		TLSConfig: s.tls, HeartbeatPeriod: heartbeatEvery, VerifyChecksum: true,
 		TimestampStringLocation: time.UTC, DisableRetrySync: true, DiscardGTIDSet: true, EventCacheCount: eventQueue,
 		RenderJSONAsMySQLText: true, RowsEventDecodeFunc: keepRaw, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Option: func(c *client.Conn) error {
@@ -131,8 +131,11 @@ func (s *Source) Open(ctx context.Context, at canal.Position) (canal.Stream, err
 		},
 		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			c, err := dialer.DialContext(ctx, network, addr)
-			st.conn = c
-			return c, err
+			if err != nil {
+				return nil, err
+			}
+			st.conn = patient{c}
+			return st.conn, nil
 		},
 	})
 	if st.events, err = syncer.StartSyncGTID(set); err != nil {
@@ -140,6 +143,18 @@ func (s *Source) Open(ctx context.Context, at canal.Position) (canal.Stream, err
 	}
 	s.cfg.Log.Info("reading binlog", "source", s.cfg.DB.Name(), "addr", s.login.Addr, "pos", from)
 	return st, nil
+}
+
+// patient bounds each read by readLimit. The library's ReadTimeout counts from the last packet, so a reader that had to
+// wait for Kafka longer than that would find its connection dead.
+type patient struct{ net.Conn }
+
+// Read is part of net.Conn.
+func (p patient) Read(b []byte) (int, error) {
+	if err := p.SetReadDeadline(time.Now().Add(readLimit)); err != nil {
+		return 0, err
+	}
+	return p.Conn.Read(b)
 }
 
 // keepRaw leaves the rows to decode in the field that only NDB uses. MySQL's binary JSON is decoded by the library.

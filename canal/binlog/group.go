@@ -19,10 +19,9 @@ import (
 )
 
 const (
-	flagStandalone  = 1   // the group is one event, without a commit
-	flagCompletedXA = 128 // the group is an XA COMMIT or XA ROLLBACK
-	changeBytes     = 256 // of a Change beside its rows
-	keepChanges     = 8192
+	flagStandalone = 1   // the group is one event, without a commit
+	changeBytes    = 256 // of a Change beside its rows
+	keepChanges    = 8192
 )
 
 // group collects the events of one group after the other into Txns.
@@ -37,7 +36,6 @@ type group struct {
 	checksum   int // bytes at the end of each event
 	open       bool
 	standalone bool
-	completing bool
 	ended      bool
 	x          canal.Txn
 	rows       canal.Change // of the heartbeat
@@ -83,7 +81,7 @@ func (g *group) feed(e *replication.BinlogEvent) error {
 	case *replication.MariadbGTIDEvent:
 		g.maria = ev.GTID
 		g.begin(e, string(appendGTID(nil, ev.GTID)))
-		g.standalone, g.completing = ev.Flags&flagStandalone != 0, ev.Flags&flagCompletedXA != 0
+		g.standalone = ev.Flags&flagStandalone != 0
 	case *replication.GTIDEvent:
 		if e.Header.EventType == replication.ANONYMOUS_GTID_EVENT {
 			return fault.New(fault.Unsafe, "read binlog", "a transaction without a GTID").WithHint("set gtid_mode=ON on the server and start after it")
@@ -130,7 +128,7 @@ func (g *group) begin(e *replication.BinlogEvent, gtid string) {
 	if len(changes) > keepChanges {
 		changes = nil // let go of the memory of a big one
 	}
-	g.open, g.standalone, g.completing, g.ended = true, false, false, false
+	g.open, g.standalone, g.ended = true, false, false
 	g.images, g.bytes, g.size = 0, 0, nil
 	g.digest.Reset()
 	g.hash([]byte(gtid))

@@ -1,7 +1,9 @@
 package binlog
 
 import (
+	"net"
 	"testing"
+	"time"
 
 	"github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/replication"
@@ -45,10 +47,23 @@ func TestL1_a_group_that_rolls_back_or_breaks_off_leaves_nothing(t *testing.T) {
 	}
 }
 
+func TestPatient_reads_on_after_a_long_wait_of_its_own(t *testing.T) {
+	a, b := net.Pipe()
+	defer func() { _, _ = a.Close(), b.Close() }()
+	p := patient{a}
+	if err := p.SetReadDeadline(time.Now().Add(-time.Hour)); err != nil { // as if the last packet was long ago
+		t.Fatal(err)
+	}
+	go func() { _, _ = b.Write([]byte("x")) }()
+	if n, err := p.Read(make([]byte, 1)); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+}
+
 func TestStatement_finds_the_tables_that_it_changes(t *testing.T) {
 	for text, want := range map[string]string{
 		"INSERT INTO e SELECT * FROM f":                                   "e,SELECT",
-		"insert ignore `a b`.`e``x` values (1,'INTO f')":                  "a b/e`x,values",
+		"insert ignore `a b`.`e``x` values (1,'INTO f')":                  "a b/e`x",
 		"/* c */ DELETE FROM e -- f\n WHERE x=1":                          "DELETE,FROM,e,WHERE,x,1",
 		"SET STATEMENT max_statement_time=1 FOR UPDATE s.e SET a='f'":     "UPDATE,s/e,SET,a",
 		"LOAD DATA LOCAL INFILE 'x' INTO TABLE `e` FIELDS":                "e,FIELDS",

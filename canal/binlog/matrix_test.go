@@ -143,8 +143,8 @@ func TestCells_of_the_binlog_equal_those_of_SELECT(t *testing.T) {
 	if _, err := conn.ExecContext(t.Context(), "SET SESSION sql_mode='ALLOW_INVALID_DATES', time_zone='+00:00'"); err != nil {
 		t.Fatal(err)
 	}
-	rnd := rand.New(rand.NewPCG(1, 2))
 	const rows = 150
+	rnd := rand.New(rand.NewPCG(1, 2))
 	for id := range rows {
 		vals := []string{fmt.Sprint(id)}
 		for _, c := range cols {
@@ -167,6 +167,13 @@ func TestCells_of_the_binlog_equal_those_of_SELECT(t *testing.T) {
 			got[c.After.Text(0)] = c.After
 		}
 	}
+	compare(t, r, d, got, rows)
+}
+
+// compare looks at every cell of the table.
+func compare(t *testing.T, r *rig, d *catalog.Dataset, got map[string]catalog.Row, rows int) {
+	t.Helper()
+	cols := columns()
 	sel, err := r.db.Query(t.Context(), d, nil, "SELECT "+db.SelectList(d, nil, "")+" FROM m")
 	if err != nil {
 		t.Fatal(err)

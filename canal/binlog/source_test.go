@@ -14,6 +14,7 @@ import (
 
 	"strata/canal"
 	"strata/canal/binlog"
+	"strata/canal/canaltest"
 	"strata/catalog"
 	"strata/db"
 	"strata/fault"
@@ -287,6 +288,15 @@ func TestSource_opened_at_any_transaction_delivers_it_again_with_the_same_digest
 	}
 }
 
+func TestSource_conforms(t *testing.T) {
+	r := newRig(t, entry)
+	d := r.dataset(catalog.Spec{Name: "entry", Table: "entry"})
+	canaltest.SourceSuite(t, r.source(r.dsn, 0, d), canal.Position{GTID: r.from}, func(i int) string {
+		r.exec("INSERT INTO entry VALUES (?,?)", i, fmt.Sprint("n", i))
+		return r.pos()
+	})
+}
+
 func TestSource_columns_follow_their_names_through_DDL(t *testing.T) {
 	r := newRig(t, entry)
 	d := r.dataset(catalog.Spec{Name: "entry", Table: "entry"})
@@ -299,82 +309,6 @@ func TestSource_columns_follow_their_names_through_DDL(t *testing.T) {
 	}
 	if len(xs[1].Alarms) != 1 || xs[1].Alarms[0].What != "alter" {
 		t.Fatalf("%+v", xs[1].Alarms)
-	}
-}
-
-func TestL11_what_can_not_be_followed_poisons_its_dataset_alone(t *testing.T) {
-	for name, qs := range map[string][]string{
-		"statement insert":  {"SET SESSION binlog_format=STATEMENT", "INSERT INTO entry VALUES (9,'s')"},
-		"statement update":  {"SET SESSION binlog_format=STATEMENT", "/* x */ update `entry` set note='b'"},
-		"statement delete":  {"SET SESSION binlog_format=STATEMENT", "DELETE FROM entry WHERE id=1"},
-		"statement set for": {"SET SESSION binlog_format=STATEMENT", "SET STATEMENT max_statement_time=9 FOR REPLACE INTO entry VALUES (1,'r')"},
-		"dropped column":    {"ALTER TABLE entry DROP COLUMN note", "INSERT INTO entry VALUES (9)"},
-		"other type":        {"ALTER TABLE entry MODIFY note VARBINARY(20)", "INSERT INTO entry VALUES (9,'x')"},
-		"signed to not":     {"ALTER TABLE entry MODIFY id INT UNSIGNED", "INSERT INTO entry VALUES (9,'x')"},
-		"other key":         {"ALTER TABLE entry DROP PRIMARY KEY, ADD PRIMARY KEY (id, note)", "INSERT INTO entry VALUES (9,'x')"},
-		"partial image":     {"SET SESSION binlog_row_image=MINIMAL", "UPDATE entry SET note='m' WHERE id=1"},
-		"too large":         {"INSERT INTO entry SELECT seq, 'text of some length' FROM seq_100_to_9999"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := newRig(t, entry, "CREATE TABLE good (id INT PRIMARY KEY)", "INSERT INTO entry VALUES (1,'a')")
-			bad, good := r.dataset(catalog.Spec{Name: "entry", Table: "entry"}), r.dataset(catalog.Spec{Name: "good", Table: "good"})
-			st := r.open(r.source(r.dsn, 1<<20, bad, good), canal.Position{GTID: r.from})
-			conn, err := r.sql.Conn(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = conn.Close() }()
-			for _, q := range append(qs, "SET SESSION binlog_format=ROW, binlog_row_image=FULL", "INSERT INTO good VALUES (1)") {
-				if _, err := conn.ExecContext(t.Context(), q); err != nil {
-					t.Fatal(q, err)
-				}
-			}
-			xs := r.read(st)
-			if got := say(&xs[len(xs)-1]); got != "good c#0 1; " {
-				t.Fatal(got)
-			}
-			hit := 0
-			for _, x := range xs {
-				for _, p := range x.Poison {
-					hit++
-					if p.Dataset != bad || fault.HintOf(p.Err) == "" {
-						t.Fatalf("%+v", p)
-					}
-				}
-			}
-			if hit == 0 {
-				t.Fatalf("not noticed: %s", all(xs))
-			}
-		})
-	}
-}
-
-func TestSource_alarms_on_DDL_by_others_and_not_on_stratas_own(t *testing.T) {
-	shard := "(id INT PRIMARY KEY, at DATETIME NOT NULL)"
-	r := newRig(t, "CREATE TABLE e_202601 "+shard, "CREATE TABLE e_202602 "+shard, "CREATE TABLE e_202603 "+shard, "CREATE TABLE plain "+shard)
-	scheme := catalog.Scheme{{From: catalog.MinInstant, Interval: catalog.Monthly}}
-	d := r.dataset(catalog.Spec{Name: "e", Table: "e", Time: "at", Shards: scheme})
-	st := r.open(r.source(r.dsn, 0, d), canal.Position{GTID: r.from})
-	r.exec("TRUNCATE TABLE e_202601")
-	r.exec("RENAME TABLE e_202602 TO e_202602__strata_x1")
-	r.exec("INSERT INTO e_202602__strata_x1 VALUES (1,'2026-02-01')") // not captured under that name
-	r.exec("DROP TABLE e_202602__strata_x1")
-	r.exec("DROP TABLE e_202601, plain")
-	r.exec("CREATE TABLE e_202604 " + shard)
-	r.exec("INSERT INTO e_202604 VALUES (4,'2026-04-01 10:00:00')") // a new shard is captured by itself
-	r.exec("RENAME TABLE e_202603 TO gone")
-	xs := r.read(st)
-	var alarms []string
-	for _, x := range xs {
-		for _, a := range x.Alarms {
-			alarms = append(alarms, a.What+" "+a.Table)
-		}
-	}
-	if got := strings.Join(alarms, ", "); got != "truncate e_202601, drop e_202601, rename e_202603" {
-		t.Fatal(got)
-	}
-	if got := all(xs); got != "e_202604 c#0 4 2026-04-01 10:00:00; " {
-		t.Fatal(got)
 	}
 }
 

@@ -166,3 +166,76 @@ func readSuite(t *testing.T, s canal.Sink, sent []canal.Record) {
 		t.Fatalf("Read with an error of the caller: %v", err)
 	}
 }
+
+// SourceSuite checks a Source: commit makes the i-th transaction on it and returns its GTID; start is the place before.
+func SourceSuite(t *testing.T, s canal.Source, start canal.Position, commit func(i int) string) {
+	type one struct {
+		gtid     string
+		position canal.Position
+		changes  int
+	}
+	const n = 6
+	end := ""
+	for i := range n {
+		end = commit(i)
+	}
+	read := func(at canal.Position) (out []one) {
+		t.Helper()
+		st, err := s.Open(t.Context(), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for {
+			x, err := st.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, one{x.GTID, x.Position, len(x.Changes)})
+			if x.GTID == end {
+				break
+			}
+		}
+		short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		if _, err := st.Next(short); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Next beyond the end: %v", err)
+		}
+		for range 2 {
+			if err := st.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return out
+	}
+	first := read(start)
+	if len(first) < n {
+		t.Fatalf("%d transactions of %d", len(first), n)
+	}
+	for i, x := range first {
+		if again := read(x.position); !reflect.DeepEqual(again, first[i:]) {
+			t.Fatalf("from %s: %v, not %v", x.gtid, again, first[i:])
+		}
+		if i > 0 && x.position.Last.Digest == first[i-1].position.Last.Digest {
+			t.Fatalf("%s has the digest of the one before", x.gtid)
+		}
+	}
+	st, err := s.Open(t.Context(), start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = st.Close() }()
+	for range first {
+		if _, err := st.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := st.Next(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	end = commit(n)
+	if x, err := st.Next(t.Context()); err != nil || x.GTID != end {
+		t.Fatalf("Next after a ctx that ended: %v, %v", x, err)
+	}
+}

@@ -109,8 +109,12 @@ func (c *DemoCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
 	var proof error
 	g.Go(func() error {
 		defer cancel()
-		if proof = d.steps(run); proof != nil && !fault.Is(proof, fault.Proof) {
-			return proof
+		err := d.steps(run)
+		if err != nil && !fault.Is(err, fault.Proof) {
+			return err
+		}
+		if proof = err; proof != nil && !d.sum.done {
+			d.sum.Failed = []string{proof.Error()}
 		}
 		d.report(cli.JSON)
 		if c.Once {

@@ -91,7 +91,11 @@ func (m *Main) Run(ctx context.Context) int {
 	}
 	m.Log = slog.New(slog.NewTextHandler(m.Stderr, &slog.HandlerOptions{Level: level}))
 	k.BindTo(ctx, (*context.Context)(nil))
-	return m.fail(&cli, k.Run(m, &cli))
+	err = k.Run(m, &cli)
+	if err != nil && ctx.Err() != nil && !fault.Is(err, fault.Proof) {
+		err = fault.Wrap(fault.Interrupted, "stopped", err) // whatever came first of what a stop breaks off
+	}
+	return m.fail(&cli, err)
 }
 
 // fail prints err, with its hint on a line of its own, and returns the exit code; 0 for nil. With --json it is the one
