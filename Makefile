@@ -26,7 +26,7 @@ demo: setup build ## the whole path on private servers; ARGS=--once ends after t
 	bin/strata demo $(ARGS)
 
 test: setup-test build ## every test, with totals
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) test -race -shuffle=on -p 2 -timeout $(TIMEOUT) -json ./... | $(GO) run .ci/totals.go
 

@@ -234,6 +234,7 @@ func (t *term) record(l *lane, shard string, i *image, nowMs int64) error {
 	t.scratch = l.appendKey(t.scratch[:0], i.of)
 	p := PartitionOf(t.scratch, l.d.Partitions)
 	pt := &l.parts[p]
+	t.rows++
 	if pt.tail.take(t.env.gtid, i.ordinal) {
 		t.l.note(func(s *Stats) { s.Known++ })
 		return nil

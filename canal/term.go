@@ -20,6 +20,7 @@ type term struct {
 	number   atomic.Uint32   // 0 until taken
 	heard    atomic.Int64    // when control was last heard of, ns by the wall clock
 	seq      uint64
+	rows     uint64
 	pos      Position
 	lanes    []*lane
 	byData   map[*catalog.Dataset]*lane
@@ -154,7 +155,7 @@ func (t *term) restore(c *Checkpoint) {
 	if first {
 		c = &Checkpoint{Position: Position{GTID: t.cfg.Start}}
 	}
-	t.pos = c.Position
+	t.pos, t.rows = c.Position, c.Rows
 	for _, l := range t.lanes {
 		l.stopped = nil
 		for p := range l.parts {
@@ -354,7 +355,7 @@ func (t *term) checkpoint(ctx context.Context) error {
 	if err := t.cfg.At("canal.ack.after"); err != nil {
 		return err
 	}
-	c := &Checkpoint{Term: t.number.Load(), Seq: t.seq, Position: t.pos, Parts: map[string][]PartPosition{}, Stopped: map[string]Stopped{}}
+	c := &Checkpoint{Term: t.number.Load(), Seq: t.seq, Rows: t.rows, Position: t.pos, Parts: map[string][]PartPosition{}, Stopped: map[string]Stopped{}}
 	for _, l := range t.lanes {
 		at := make([]PartPosition, len(l.parts))
 		for p := range l.parts {

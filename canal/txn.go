@@ -97,6 +97,7 @@ type Stopped struct {
 type Checkpoint struct {
 	Term     uint32                    `json:"term"`
 	Seq      uint64                    `json:"seq"`
+	Rows     uint64                    `json:"rows"` // row changes sent since the pipeline's beginning, by all terms
 	Position Position                  `json:"position"`
 	Parts    map[string][]PartPosition `json:"parts"` // by dataset, by partition
 	Stopped  map[string]Stopped        `json:"stopped"`

@@ -183,7 +183,7 @@ func (c *CanalStatusCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error)
 	if cli.JSON {
 		return m.printJSON(st)
 	}
-	fmt.Fprintf(m.Stdout, "term      %d\nleader    %s\nposition  %s\nrecords   %d\n", st.Term, st.Leader, st.GTID, st.Records)
+	fmt.Fprintf(m.Stdout, "term      %d\nleader    %s\nposition  %s\nrows      %d\n", st.Term, st.Leader, st.GTID, st.Rows)
 	for name, why := range st.Stopped {
 		fmt.Fprintf(m.Stdout, "STOPPED   %s: %s\n", name, why)
 	}

@@ -174,9 +174,11 @@ func (s *Summary) finish(d *demo) error {
 	if s.IndexedDocuments, err = d.s.node.Documents(ctx); err != nil {
 		return err
 	}
-	if s.CapturedRows, err = d.s.node.CapturedRows(ctx); err != nil {
+	capture, err := d.s.node.CaptureState(ctx)
+	if err != nil {
 		return err
 	}
+	s.CapturedRows = int64(capture.Rows)
 	s.Seconds["total"] = seconds(time.Since(d.began))
 	s.Failed = []string{}
 	hold := func(ok bool, what string) {
