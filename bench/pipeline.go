@@ -199,7 +199,7 @@ func (p *pipelineRun) noteApply(w stopwatch, side string, round int, batches int
 }
 
 // drainPoll is how often the index is asked whether it has reached the topic's end.
-const drainPoll = 5 * time.Millisecond
+const drainPoll = 20 * time.Millisecond
 
 // drain reads the captured topic from its start into an index in a new folder, with the role sync alone. It returns how
 // many batches were applied.

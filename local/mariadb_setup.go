@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -177,6 +179,9 @@ func (m *Maria) setUp(ctx context.Context, conn *sql.Conn) error {
 
 // follow points the server at its primary, whose port may be a new one, and waits for both replication threads. Where
 // it goes on is in gtid_slave_pos, which commits with the rows; empty at first: the beginning of the primary's binlog.
+// It does not commit with DDL: after a crash between the two the statement would run again, and strict mode stops the
+// replica for good ("out-of-order sequence number"). So what the replica's own binlog has counts as done: a statement is
+// written there after it is done, and recovery rolls back a DDL that isn't there.
 func (m *Maria) follow(ctx context.Context, conn *sql.Conn, p *process) error {
 	primary, via := m.cfg.ReplicaOf, m.cfg.ReplicaVia
 	if via == "" {
@@ -188,7 +193,20 @@ func (m *Maria) follow(ctx context.Context, conn *sql.Conn, p *process) error {
 	}
 	change := fmt.Sprintf("CHANGE MASTER TO MASTER_HOST='%s', MASTER_PORT=%s, MASTER_USER='%s', MASTER_PASSWORD='%s', "+
 		"MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1", host, port, primary.User, primary.Password)
-	for i, q := range []string{"STOP SLAVE", change, "START SLAVE"} {
+	var applied, logged string
+	if err := conn.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_slave_pos, @@GLOBAL.gtid_binlog_pos").Scan(&applied, &logged); err != nil {
+		return fmt.Errorf("read replication position: %w", err)
+	}
+	position, err := laterGTIDs(applied, logged)
+	if err != nil {
+		return err
+	}
+	steps := []string{"STOP SLAVE", change}
+	if position == "never" {
+		m.home.log.Info("replica had done more than it knew", "server", m.Name, "knew", applied, "did", logged)
+		steps = append(steps, "SET GLOBAL gtid_slave_pos='"+position+"'")
+	}
+	for i, q := range append(steps, "START SLAVE") {
 		if _, err := conn.ExecContext(ctx, q); err != nil {
 			return fmt.Errorf("set up replication, step %d: %w", i+1, err)
 		}
@@ -216,6 +234,50 @@ func (m *Maria) follow(ctx context.Context, conn *sql.Conn, p *process) error {
 		return fmt.Errorf("follow %s: %w: %s", primary.Name, err, last)
 	}
 	return nil
+}
+
+// laterGTIDs is applied with the domains in which logged is further; "" where there is none. Both are MariaDB's lists of
+// domain-server-sequence.
+func laterGTIDs(applied, logged string) (string, error) {
+	type gtid struct {
+		text string
+		seq  uint64
+	}
+	read := func(list string) (map[string]gtid, error) {
+		out := map[string]gtid{}
+		for text := range strings.SplitSeq(list, ",") {
+			if text == "" {
+				continue
+			}
+			parts := strings.Split(text, "-")
+			seq, err := strconv.ParseUint(parts[len(parts)-1], 10, 64)
+			if err != nil || len(parts) != 3 {
+				return nil, fmt.Errorf("read replication position: %q", list)
+			}
+			out[parts[0]] = gtid{text, seq}
+		}
+		return out, nil
+	}
+	a, errA := read(applied)
+	l, errL := read(logged)
+	if err := errors.Join(errA, errL); err != nil {
+		return "", err
+	}
+	further := false
+	for domain, g := range l {
+		if g.seq > a[domain].seq {
+			a[domain], further = g, true
+		}
+	}
+	if !further {
+		return "", nil
+	}
+	all := make([]string, 0, len(a))
+	for _, g := range a {
+		all = append(all, g.text)
+	}
+	slices.Sort(all)
+	return strings.Join(all, ","), nil
 }
 
 // replicaStatus is SHOW SLAVE STATUS by column name.

@@ -1,6 +1,9 @@
 package node
 
-import "strata/canal"
+import (
+	"strata/canal"
+	syncer "strata/sync"
+)
 
 // Captured are the counters of the leader that this process runs; the zero value where there is none yet.
 func (n *Node) Captured() canal.Stats {
@@ -10,4 +13,12 @@ func (n *Node) Captured() canal.Stats {
 		return canal.Stats{}
 	}
 	return n.leader.Stats()
+}
+
+// Synced are the counters of the sync that this process runs.
+func (n *Node) Synced() syncer.Stats {
+	if s := n.syncNow(); s != nil {
+		return s.Stats()
+	}
+	return syncer.Stats{}
 }

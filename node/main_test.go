@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runChild captures until it is asked to end.
+// runChild captures until its input ends.
 func runChild(text []byte) (err error) {
 	var cfg node.Config
 	if err := json.Unmarshal(text, &cfg); err != nil {
@@ -38,6 +39,10 @@ func runChild(text []byte) (err error) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	go func() { // ends with the process: its input ends with the test, or with the test binary
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		stop()
+	}()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	n, err := node.Open(ctx, node.Options{Config: cfg, Log: log, Now: time.Now})
 	if err != nil {

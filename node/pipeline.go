@@ -248,7 +248,7 @@ type CaptureState struct {
 	Term    uint32            `json:"term"`
 	Leader  string            `json:"leader"`
 	GTID    string            `json:"gtid"`    // position of the last checkpoint
-	Records uint64            `json:"records"` // numbered records sent up to it: row changes and marks
+	Rows    uint64            `json:"rows"`    // row changes sent up to it, since the pipeline's beginning
 	Stopped map[string]string `json:"stopped"` // by dataset
 }
 
@@ -269,12 +269,7 @@ func (n *Node) CaptureState(ctx context.Context) (CaptureState, error) {
 	}
 	out.Term, out.Leader = st.Term, st.Leader
 	if cp := st.Checkpoint; cp != nil {
-		out.GTID = cp.Position.GTID
-		for _, parts := range cp.Parts {
-			for _, at := range parts {
-				out.Records += at.Number
-			}
-		}
+		out.GTID, out.Rows = cp.Position.GTID, cp.Rows
 		for name, why := range cp.Stopped {
 			out.Stopped[name] = why.Reason
 		}

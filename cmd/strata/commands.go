@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"text/tabwriter"
 	"time"
 
@@ -106,11 +107,11 @@ func (c *StatementCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
 	defer func() { err = joinClose(err, s) }()
 	out := m.Stdout
 	if c.Out != "" {
-		f, ferr := os.Create(c.Out)
+		f, ferr := os.CreateTemp(filepath.Dir(c.Out), filepath.Base(c.Out)+".*")
 		if ferr != nil {
 			return fault.Wrap(fault.Denied, "write statement", ferr)
 		}
-		defer func() { err = errors.Join(err, f.Close()) }()
+		defer func() { err = place(f, c.Out, err) }()
 		out = f
 	} else if cli.JSON {
 		out = io.Discard
@@ -123,6 +124,17 @@ func (c *StatementCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
 		return m.printJSON(st)
 	}
 	fmt.Fprintf(m.Stderr, "%d entries, balanced %v, sha256 %s; %s\n", st.Rows, st.Balanced, st.SHA256, describeServed(st.Served))
+	return nil
+}
+
+// place puts a written file at its path, or removes it where err says that it isn't whole: what was at the path stays.
+func place(f *os.File, path string, err error) error {
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = fault.Wrap(fault.Denied, "write "+path, os.Rename(f.Name(), path))
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
 	return nil
 }
 

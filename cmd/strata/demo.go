@@ -173,7 +173,7 @@ func (d *demo) addresses(http string) addressBook {
 }
 
 func (d *demo) stop() error {
-	d.out.Wait()
+	d.out.Close()
 	return errors.Join(d.s.close(), removeIfThere(filepath.Join(d.dir, addressFile)))
 }
 

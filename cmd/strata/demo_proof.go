@@ -205,6 +205,7 @@ func (s *Summary) finish(d *demo) error {
 
 // report prints what was proven; with JSON one object on one line of stdout.
 func (d *demo) report(asJSON bool) {
+	d.out.Wait()
 	s := &d.sum
 	if asJSON {
 		d.m.answered = true
@@ -245,7 +246,6 @@ func (d *demo) serve(ctx context.Context) error {
 		if err := writeAddresses(d.dir, d.addresses(base)); err != nil {
 			return err
 		}
-		d.out.Wait()
 		e := d.s.stack.Addresses.Live
 		p := func(format string, args ...any) { fmt.Fprintf(d.m.Stderr, format+"\n", args...) }
 		p("\nserving GraphQL on %s/graphql; every server's address and login: %s", base, filepath.Join(d.dir, addressFile))

@@ -100,7 +100,7 @@ type LedgerTransferCmd struct {
 	Kind  string   `default:"payment" help:"What it is."`
 	Leg   []string `required:"" help:"ACCOUNT:UNIT:AMOUNT in minor units; credits positive, debits negative; they sum to zero per unit." placeholder:"LEG"`
 	Memo  string   `help:"Up to 255 characters."`
-	Order string   `help:"When it was ordered, RFC 3339. Default: now." placeholder:"TIME"`
+	Order string   `help:"When it was ordered, RFC 3339. Default: now; give it where you may have to repeat the call." placeholder:"TIME"`
 }
 
 // Run posts the transfer. An answer that is not booked is an error.
@@ -124,7 +124,7 @@ func (c *LedgerTransferCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
 		if err != nil {
 			return err
 		}
-		return m.showAnswer(cli, t.ID, answers[0])
+		return m.showAnswer(cli, t, answers[0])
 	})
 }
 
@@ -140,21 +140,23 @@ func parseLeg(text string) (core.Leg, error) {
 	return l, fault.New(fault.Invalid, "read flags", "leg %q is not ACCOUNT:UNIT:AMOUNT, such as 1001:CNY:-1250", text)
 }
 
-func (m *Main) showAnswer(cli *CLI, id string, a core.Answer) error {
+func (m *Main) showAnswer(cli *CLI, t core.Transfer, a core.Answer) error {
+	id, ordered := t.ID, t.OrderTime.Format(time.RFC3339Nano)
 	if cli.JSON {
-		if err := m.printJSON(map[string]any{"id": id, "outcome": a.Outcome.String(), "code": a.Code, "message": a.Message,
+		if err := m.printJSON(map[string]any{"id": id, "order_time": ordered, "outcome": a.Outcome.String(), "code": a.Code, "message": a.Message,
 			"balances": a.Balances}); err != nil {
 			return err
 		}
 	} else if a.Outcome == core.Applied || a.Outcome == core.Replayed {
-		fmt.Fprintf(m.Stdout, "%s %s\n", id, a.Outcome)
+		fmt.Fprintf(m.Stdout, "%s %s, ordered %s\n", id, a.Outcome, ordered)
 		for _, b := range a.Balances {
 			fmt.Fprintf(m.Stdout, "  account %d entry %d balance %d\n", b.Account, b.Seq, b.Balance)
 		}
 	}
 	switch a.Outcome {
 	case core.Conflict:
-		return fault.New(fault.Conflict, "post transfer "+id, "%s", a.Message).WithHint("an id is for one body for ever; use a new id for another transfer")
+		return fault.New(fault.Conflict, "post transfer "+id, "%s", a.Message).
+			WithHint("an id is for one body for ever, and when it was ordered is part of it: repeat it with the first one's --order, or use a new id for another transfer")
 	case core.Refused, core.Failed:
 		return fault.New(fault.Conflict, "post transfer "+id, "%s: %s", a.Code, a.Message)
 	}

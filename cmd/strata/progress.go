@@ -43,10 +43,20 @@ func (p *Progress) Say(format string, args ...any) {
 	}
 }
 
-// Wait lets the bars finish their last frame.
+// Wait lets the bars finish their last frame; what is said afterwards are plain lines. Call it before anything else
+// writes to the terminal, and not while a task runs.
 func (p *Progress) Wait() {
 	if p.bars != nil {
 		p.bars.Wait()
+		p.bars = nil
+	}
+}
+
+// Close drops what still runs, for the way out after an error.
+func (p *Progress) Close() {
+	if p.bars != nil {
+		p.bars.Shutdown()
+		p.bars = nil
 	}
 }
 
@@ -67,7 +77,7 @@ type Task struct {
 func (p *Progress) Start(name string, total int64) *Task {
 	t := &Task{p: p, name: name, began: time.Now(), last: time.Now(), total: total}
 	if p.bars != nil {
-		t.bar = p.bars.AddBar(total,
+		t.bar = p.bars.AddBar(total, mpb.BarRemoveOnComplete(),
 			mpb.PrependDecorators(decor.Name(fmt.Sprintf("  %-28s", name)), decor.CountersNoUnit("%d / %d", decor.WCSyncSpace)),
 			mpb.AppendDecorators(decor.Percentage(decor.WCSyncSpace), decor.Elapsed(decor.ET_STYLE_GO, decor.WCSyncSpace)))
 	}
