@@ -88,7 +88,6 @@ func (l *lane) images(c *Change) (out [2]image, n int) {
 type envelope struct {
 	name   string
 	origin Origin
-	ending []byte // per transaction: from "gtid" on, without the row's own parts
 	gtid   string
 	server uint32
 	time   int64

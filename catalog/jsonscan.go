@@ -18,10 +18,8 @@ type jsonScanner struct {
 
 func (s *jsonScanner) row(d *Dataset, into *Row) error {
 	var room [64]span
-	seen := room[:0]
-	if len(d.Columns) <= len(room) {
-		seen = room[:len(d.Columns)]
-	} else {
+	seen := room[:min(len(d.Columns), len(room))]
+	if len(d.Columns) > len(room) {
 		seen = make([]span, len(d.Columns))
 	}
 	if err := s.object(d, seen); err != nil {

@@ -75,15 +75,6 @@ func setup(t testing.TB, n int) (dsn string, w, r *db.DB) {
 	return dsn, w, r
 }
 
-func itoa(n int) string { return string(appendInt(nil, n)) }
-
-func appendInt(b []byte, n int) []byte {
-	if n >= 10 {
-		b = appendInt(b, n/10)
-	}
-	return append(b, byte('0'+n%10))
-}
-
 // count reads all rows and returns how many there were.
 func count(t testing.TB, rows *db.Rows) int {
 	t.Helper()

@@ -114,7 +114,7 @@ func (s *Sync) runSet(ctx context.Context, t *set) error {
 		case errors.As(err, &c):
 			return c.err
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // a stop was asked for; err is what it did to the readers
 		case err == nil: // only a requested stop ends a partition without an error
 			return nil
 		case !transient(err):

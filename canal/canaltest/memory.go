@@ -17,12 +17,11 @@ import (
 
 // Source is a scripted binlog with one domain.
 type Source struct {
-	mu      sync.Mutex
-	txns    []canal.Txn
-	grown   chan struct{}
-	broken  chan struct{}
-	failing error
-	opened  int
+	mu     sync.Mutex
+	txns   []canal.Txn
+	grown  chan struct{}
+	broken chan struct{}
+	opened int
 }
 
 // NewSource makes an empty binlog.

@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"os"
 	"testing"
@@ -11,7 +10,6 @@ import (
 	"strata/catalog"
 	"strata/core"
 	"strata/db"
-	"strata/local"
 	"strata/local/localtest"
 )
 
@@ -79,16 +77,4 @@ func fresh(t testing.TB) start {
 	clock := &core.Clock{}
 	clock.Set(time.Date(2026, 5, 17, 10, 0, 0, 0, time.UTC))
 	return start{dsn: localtest.Schema(t, localtest.Shared(t)), clock: clock}
-}
-
-func isCrash(err error) bool { return errors.Is(err, local.ErrCrash) }
-
-func must[T any](t testing.TB) func(T, error) T {
-	return func(v T, err error) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
 }

@@ -54,8 +54,8 @@ func begin(ctx context.Context, d *db.DB) (*tx, error) {
 }
 
 // exec returns the number of affected rows.
-func (x *tx) exec(ctx context.Context, op, query string, args ...any) (int64, error) {
-	r, err := x.conn.ExecContext(ctx, query, args...)
+func (x *tx) exec(ctx context.Context, op, query string) (int64, error) {
+	r, err := x.conn.ExecContext(ctx, query)
 	if err != nil {
 		return 0, db.Classify(op, err)
 	}
