@@ -243,10 +243,25 @@ func TestReached(t *testing.T) {
 	}
 }
 
-func TestBareSQLite_loads_every_row(t *testing.T) {
+func TestBareSQLite_loads_every_row_and_refuses_older_versions(t *testing.T) {
 	rows := payments(1, bareBatch+100)
-	n, err := bareSQLite(t.Context(), t.TempDir()+"/bare.db", rows)
-	if err != nil || n != bareBatch+100 {
-		t.Fatal(n, err)
+	db, err := openBare(t.Context(), t.TempDir()+"/bare.db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := loadBare(t.Context(), db, rows); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("UPDATE doc SET version = version + 1"); err != nil {
+		t.Fatal(err)
+	}
+	rows[0].amount = -7
+	if err := loadBare(t.Context(), db, rows); err != nil {
+		t.Fatal(err)
+	}
+	var n, changed int
+	if err := db.QueryRow("SELECT COUNT(*), SUM(amount = -7) FROM doc").Scan(&n, &changed); err != nil || n != len(rows) || changed != 0 {
+		t.Fatal(n, changed, err)
 	}
 }

@@ -167,82 +167,110 @@ func (p *pipelineRun) apply(ctx context.Context, marks []index.Watermark) error 
 	p.s.set("index", fmt.Sprintf("%d documents: strata from the topic to a new index, bare sqlite from memory in transactions of %d; both WAL, synchronous=FULL, the same columns and indexes",
 		p.loaded, bareBatch))
 	rows := p.rows[:p.loaded]
-	if _, err := bareSQLite(ctx, filepath.Join(p.s.dir, "bare-warm.db"), rows[:min(10_000, len(rows))]); err != nil {
+	if _, err := p.bare(ctx, "bare-warm.db", rows[:min(10_000, len(rows))]); err != nil {
 		return fmt.Errorf("warm up bare sqlite: %w", err)
 	}
 	return p.s.InTurn(
 		func(round int) error {
-			w := startWatch()
-			batches, err := p.drain(ctx, round, marks)
-			if err != nil {
-				return err
-			}
-			p.noteApply(w, "strata", round, batches)
-			return nil
+			f, err := p.drain(ctx, round, marks)
+			return p.noteApply("strata", round, f, err)
 		},
 		func(round int) error {
-			w := startWatch()
-			docs, err := bareSQLite(ctx, filepath.Join(p.s.dir, fmt.Sprintf("bare-%d.db", round)), rows)
-			if err == nil && docs != int64(len(rows)) {
-				err = fault.New(fault.Proof, "count rows", "%d instead of %d", docs, len(rows))
-			}
-			p.noteApply(w, "bare sqlite", round, (docs+bareBatch-1)/bareBatch)
-			return err
+			f, err := p.bare(ctx, fmt.Sprintf("bare-%d.db", round), rows)
+			return p.noteApply("bare sqlite", round, f, err)
 		})
 }
 
-func (p *pipelineRun) noteApply(w stopwatch, side string, round int, batches int64) {
-	wall, cpu := w.seconds()
+// bare loads the rows into a new file, and measures from the first row in memory to the last commit.
+func (p *pipelineRun) bare(ctx context.Context, name string, rows []payment) (applied, error) {
+	db, err := openBare(ctx, filepath.Join(p.s.dir, name))
+	if err != nil {
+		return applied{}, fmt.Errorf("open bare sqlite: %w", err)
+	}
+	w := startWatch()
+	if err := loadBare(ctx, db, rows); err != nil {
+		return applied{}, errors.Join(fmt.Errorf("load bare sqlite: %w", err), db.Close())
+	}
+	a := applied{batches: int64(len(rows)+bareBatch-1) / bareBatch}
+	a.wall, a.cpu = w.seconds()
+	var docs int
+	err = db.QueryRowContext(ctx, "SELECT COUNT(*) FROM doc").Scan(&docs)
+	if err == nil && docs != len(rows) {
+		err = fault.New(fault.Proof, "count rows", "%d instead of %d", docs, len(rows))
+	}
+	return a, errors.Join(err, db.Close())
+}
+
+// applied is what one side of the index part took, seconds.
+type applied struct {
+	wall, cpu float64
+	batches   int64
+}
+
+// noteApply notes a run of the index part, if it didn't fail.
+func (p *pipelineRun) noteApply(side string, round int, a applied, err error) error {
+	if err != nil {
+		return err
+	}
 	n := float64(p.loaded)
-	p.s.note(Run{"index", side, round, map[string]float64{"documents": n, "seconds": wall, "documents_per_s": n / wall, "batches": float64(batches), "cpu_s_per_million_rows": cpu / n * 1e6}})
-	p.s.say("round %d: %s %.0f documents/s", round, side, n/wall)
+	p.s.note(Run{"index", side, round, map[string]float64{"documents": n, "seconds": a.wall, "documents_per_s": n / a.wall,
+		"batches": float64(a.batches), "cpu_s_per_million_rows": a.cpu / n * 1e6}})
+	p.s.say("round %d: %s %.0f documents/s", round, side, n/a.wall)
+	return nil
 }
 
 // drainPoll is how often the index is asked whether it has reached the topic's end.
 const drainPoll = 20 * time.Millisecond
 
-// drain reads the captured topic from its start into an index in a new folder, with the role sync alone. It returns how
-// many batches were applied.
-func (p *pipelineRun) drain(ctx context.Context, round int, until []index.Watermark) (batches int64, err error) {
+// drain reads the captured topic from its start into an index in a new folder, with the role sync alone, and measures
+// from the role's start to the watermark that covers the last document.
+func (p *pipelineRun) drain(ctx context.Context, round int, until []index.Watermark) (a applied, err error) {
 	cfg := p.cfg
 	cfg.Data = filepath.Join(p.s.dir, fmt.Sprintf("drain-%d", round))
-	var applied atomic.Int64
+	var batches atomic.Int64
 	n, err := node.Open(ctx, node.Options{Config: cfg, Log: p.s.log, Now: time.Now, At: func(point string) error {
 		if point == "sync.applied" {
-			applied.Add(1)
+			batches.Add(1)
 		}
 		return nil
 	}})
 	if err != nil {
-		return 0, err
+		return a, err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
+	w := startWatch()
 	roles := startRoles(ctx, n, node.Roles{Sync: true})
 	defer func() { err = errors.Join(err, roles.stop()) }()
-	tick := time.NewTicker(drainPoll)
-	defer tick.Stop()
-	for {
-		marks, err := n.Watermarks(ctx)
-		if err != nil {
-			return 0, err
-		}
-		if reached(marks, until) {
-			break
-		}
-		select {
-		case <-tick.C:
-		case err := <-roles.done:
-			roles.done <- nil
-			return applied.Load(), errors.Join(fault.New(fault.Unavailable, "drain topic", "sync ended"), err)
-		case <-ctx.Done():
-			return 0, fault.Wrap(fault.KindOf(ctx.Err()), "drain topic", ctx.Err())
-		}
+	if err := waitReached(ctx, n, roles, until); err != nil {
+		return a, err
 	}
+	a.wall, a.cpu = w.seconds()
+	a.batches = batches.Load()
 	docs, err := n.Documents(ctx)
 	if err == nil && docs != int64(p.loaded) {
 		err = fault.New(fault.Proof, "count documents", "%d instead of %d", docs, p.loaded)
 	}
-	return applied.Load(), err
+	return a, err
+}
+
+// waitReached waits until the node's index is as far as until, or its roles end.
+func waitReached(ctx context.Context, n *node.Node, roles *runs, until []index.Watermark) error {
+	tick := time.NewTicker(drainPoll)
+	defer tick.Stop()
+	for {
+		marks, err := n.Watermarks(ctx)
+		if err != nil || reached(marks, until) {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case err := <-roles.done:
+			roles.done <- nil // for stop
+			return errors.Join(fault.New(fault.Unavailable, "drain topic", "sync ended"), err)
+		case <-ctx.Done():
+			return fault.Wrap(fault.KindOf(ctx.Err()), "drain topic", ctx.Err())
+		}
+	}
 }
 
 // reached reports whether marks are at least as far as until, partition by partition.
