@@ -2,6 +2,8 @@ package db
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -87,8 +89,51 @@ func (d *DB) CheckCapture(ctx context.Context) error {
 	}
 	if replica {
 		needs = append(needs, need{logUpdates, "ON", true})
+		if d.Flavor() == MariaDB {
+			for _, filter := range []string{"replicate_do_db", "replicate_do_table", "replicate_ignore_db", "replicate_ignore_table",
+				"replicate_wild_do_table", "replicate_wild_ignore_table"} {
+				needs = append(needs, need{filter, "", false})
+			}
+		}
 	}
-	return d.check(ctx, "capture", needs)
+	return errors.Join(d.check(ctx, "capture", needs), d.checkBinlogFilters(ctx))
+}
+
+// checkBinlogFilters refuses a binlog that leaves databases out: strata's own tables may be among them, and nothing in
+// the stream would tell. A login that may not ask passes.
+func (d *DB) checkBinlogFilters(ctx context.Context) error {
+	op := "check binlog filters of " + d.cfg.Name
+	rows, err := d.pool.QueryContext(ctx, "SHOW MASTER STATUS")
+	if Number(err) == 1064 {
+		rows, err = d.pool.QueryContext(ctx, "SHOW BINARY LOG STATUS")
+	}
+	if err != nil {
+		if err = classify(ctx, op, err); fault.Is(err, fault.Denied) {
+			return nil
+		}
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	columns, err := rows.Columns()
+	if err != nil {
+		return classify(ctx, op, err)
+	}
+	cells, into := make([]sql.NullString, len(columns)), make([]any, len(columns))
+	for i := range cells {
+		into[i] = &cells[i]
+	}
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return fault.Wrap(fault.Internal, op, err)
+		}
+		for i, name := range columns {
+			if filter := strings.ToLower(name); (filter == "binlog_do_db" || filter == "binlog_ignore_db") && cells[i].String != "" {
+				return fault.New(fault.Unsafe, op, "%s is %s, so changes are missing in the binlog", filter, cells[i].String).
+					WithHint("in my.cnf, [mysqld], then restart: remove %s", filter)
+			}
+		}
+	}
+	return classify(ctx, op, rows.Err())
 }
 
 // CheckDurable reports the settings with which the server could forget what it has acknowledged, like CheckCapture.
@@ -140,7 +185,11 @@ func (d *DB) check(ctx context.Context, what string, needs []need) error {
 	}
 	said, fixes := make([]string, len(wrong)), make([]string, len(wrong))
 	for i, s := range wrong {
-		said[i] = s.Name + " is " + s.Have + " instead of " + s.Want
+		want := s.Want
+		if want == "" {
+			want = "empty"
+		}
+		said[i] = s.Name + " is " + s.Have + " instead of " + want
 		fixes[i] = s.Fix
 	}
 	return fault.New(fault.Unsafe, "check "+what+" settings of "+d.cfg.Name, "%w", &SettingsError{wrong, strings.Join(said, ", ")}).
@@ -161,6 +210,9 @@ func (n need) fix() string {
 	value := n.want
 	if value != "1" && value != "ON" {
 		value = "'" + value + "'"
+	}
+	if n.want == "" {
+		return "STOP SLAVE; SET GLOBAL " + n.name + " = ''; START SLAVE;\nin my.cnf, [mysqld]: remove " + n.name
 	}
 	conf := n.name + "=" + n.want
 	if n.name == "log_bin" {

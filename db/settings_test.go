@@ -6,6 +6,7 @@ import (
 
 	"strata/db"
 	"strata/fault"
+	"strata/local"
 	"strata/local/localtest"
 )
 
@@ -35,4 +36,28 @@ func TestSettingsOfAPrivateServerAreGood(t *testing.T) {
 	_, w, _ := setup(t, 0)
 	must(t, w.CheckCapture(t.Context()))
 	must(t, w.CheckDurable(t.Context()))
+}
+
+// A binlog or a replication that leaves databases out loses changes without a trace.
+func TestFiltersAreRefusedWithTheirFix(t *testing.T) {
+	t.Run("in the binlog", func(t *testing.T) {
+		m := localtest.Maria(t, "--binlog-do-db=elsewhere")
+		err := open(t, localtest.Schema(t, m), db.Reader).CheckCapture(t.Context())
+		wantKind(t, err, fault.Unsafe)
+		if got := fault.HintOf(err); got != "in my.cnf, [mysqld], then restart: remove binlog_do_db" {
+			t.Errorf("hint %q", got)
+		}
+	})
+	t.Run("in the replication", func(t *testing.T) {
+		home := localtest.Home(t)
+		primary := localtest.Start(t, home, local.MariaConfig{Name: "live", ServerID: 1, Domain: 1, Schemas: []string{"strata"}})
+		replica := localtest.Start(t, home, local.MariaConfig{Name: "offline", ServerID: 2, Domain: 1, ReplicaOf: primary,
+			Schemas: []string{"strata"}, Options: []string{"--replicate-ignore-table=strata.strata_part"}})
+		err := open(t, replica.DSN("strata"), db.Reader).CheckCapture(t.Context())
+		wantKind(t, err, fault.Unsafe)
+		want := "STOP SLAVE; SET GLOBAL replicate_ignore_table = ''; START SLAVE;\nin my.cnf, [mysqld]: remove replicate_ignore_table"
+		if got := fault.HintOf(err); got != want {
+			t.Errorf("hint\n%s\nwant\n%s", got, want)
+		}
+	})
 }

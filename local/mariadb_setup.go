@@ -12,8 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -181,7 +179,8 @@ func (m *Maria) setUp(ctx context.Context, conn *sql.Conn) error {
 // it goes on is in gtid_slave_pos, which commits with the rows; empty at first: the beginning of the primary's binlog.
 // It does not commit with DDL: after a crash between the two the statement would run again, and strict mode stops the
 // replica for good ("out-of-order sequence number"). So what the replica's own binlog has counts as done: a statement is
-// written there after it is done, and recovery rolls back a DDL that isn't there.
+// written there after it is done. Recovery either rolls back a DDL that isn't there or completes it and writes it there,
+// under the replica's server id, with the number that it has on the primary.
 func (m *Maria) follow(ctx context.Context, conn *sql.Conn, p *process) error {
 	primary, via := m.cfg.ReplicaOf, m.cfg.ReplicaVia
 	if via == "" {
@@ -197,12 +196,12 @@ func (m *Maria) follow(ctx context.Context, conn *sql.Conn, p *process) error {
 	if err := conn.QueryRowContext(ctx, "SELECT @@GLOBAL.gtid_slave_pos, @@GLOBAL.gtid_binlog_pos").Scan(&applied, &logged); err != nil {
 		return fmt.Errorf("read replication position: %w", err)
 	}
-	position, err := laterGTIDs(applied, logged)
+	position, err := doneGTID(m.cfg.Domain, primary.cfg.ServerID, applied, logged)
 	if err != nil {
 		return err
 	}
 	steps := []string{"STOP SLAVE", change}
-	if position == "never" {
+	if position != "" {
 		m.home.log.Info("replica had done more than it knew", "server", m.Name, "knew", applied, "did", logged)
 		steps = append(steps, "SET GLOBAL gtid_slave_pos='"+position+"'")
 	}
@@ -236,48 +235,31 @@ func (m *Maria) follow(ctx context.Context, conn *sql.Conn, p *process) error {
 	return nil
 }
 
-// laterGTIDs is applied with the domains in which logged is further; "" where there is none. Both are MariaDB's lists of
-// domain-server-sequence.
-func laterGTIDs(applied, logged string) (string, error) {
-	type gtid struct {
-		text string
-		seq  uint64
-	}
-	read := func(list string) (map[string]gtid, error) {
-		out := map[string]gtid{}
+// doneGTID is the primary's GTID up to which a replica has done everything, where its binlog is further than what it has
+// noted as applied; else "". The lists are MariaDB's: domain-server-sequence, one a domain.
+func doneGTID(domain, server uint32, applied, logged string) (string, error) {
+	last := func(list string) (seq uint64, err error) {
 		for text := range strings.SplitSeq(list, ",") {
+			var d, s uint32
+			var n uint64
 			if text == "" {
 				continue
 			}
-			parts := strings.Split(text, "-")
-			seq, err := strconv.ParseUint(parts[len(parts)-1], 10, 64)
-			if err != nil || len(parts) != 3 {
-				return nil, fmt.Errorf("read replication position: %q", list)
+			if _, err := fmt.Sscanf(text, "%d-%d-%d", &d, &s, &n); err != nil {
+				return 0, fmt.Errorf("read replication position %q: %w", list, err)
 			}
-			out[parts[0]] = gtid{text, seq}
+			if d == domain {
+				seq = n
+			}
 		}
-		return out, nil
+		return seq, nil
 	}
-	a, errA := read(applied)
-	l, errL := read(logged)
-	if err := errors.Join(errA, errL); err != nil {
+	noted, errN := last(applied)
+	done, errD := last(logged)
+	if err := errors.Join(errN, errD); err != nil || done <= noted {
 		return "", err
 	}
-	further := false
-	for domain, g := range l {
-		if g.seq > a[domain].seq {
-			a[domain], further = g, true
-		}
-	}
-	if !further {
-		return "", nil
-	}
-	all := make([]string, 0, len(a))
-	for _, g := range a {
-		all = append(all, g.text)
-	}
-	slices.Sort(all)
-	return strings.Join(all, ","), nil
+	return fmt.Sprintf("%d-%d-%d", domain, max(server, 1), done), nil
 }
 
 // replicaStatus is SHOW SLAVE STATUS by column name.

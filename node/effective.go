@@ -18,6 +18,16 @@ func (c Config) Public() Config {
 	return c
 }
 
+// EffectiveJSON is Effective as JSON.
+func (c Config) EffectiveJSON() ([]byte, error) {
+	text, err := c.Effective()
+	if err != nil {
+		return nil, err
+	}
+	b, err := yaml.YAMLToJSON([]byte(text))
+	return b, fault.Wrap(fault.Internal, "print configuration", err)
+}
+
 // Effective is the configuration as it is in force, as YAML, without its secrets.
 func (c Config) Effective() (string, error) {
 	b, err := yaml.Marshal(c.Public())

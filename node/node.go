@@ -34,6 +34,9 @@ type Options struct {
 	LedgerClock func() time.Time
 	// FirstDay is the accounting date of an empty ledger; zero: the day of LedgerClock.
 	FirstDay time.Time
+	// Place names what this process alone may lead from, such as a locked folder: a process that comes after a crash of the
+	// one before it takes over its lease at once. "": the process itself, and its successor waits until the lease is over.
+	Place string
 }
 
 // Node is one process's rooms.
@@ -52,6 +55,7 @@ type Node struct {
 
 	ledgerClock func() time.Time
 	firstDay    time.Time
+	place       string
 
 	mu     sync.Mutex
 	pools  map[string]*db.DB // opened when needed
@@ -90,7 +94,7 @@ func OpenAndSetup(ctx context.Context, o Options) (*Node, error) {
 
 func connect(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{cfg: o.Config, log: o.Log, now: o.Now, at: o.At, pools: map[string]*db.DB{},
-		ledgerClock: o.LedgerClock, firstDay: o.FirstDay}
+		ledgerClock: o.LedgerClock, firstDay: o.FirstDay, place: o.Place}
 	if n.ledgerClock == nil {
 		n.ledgerClock = n.now
 	}

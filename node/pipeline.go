@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -124,7 +125,7 @@ func (n *Node) runCanal(ctx context.Context) error {
 		began := n.now()
 		err := leader.Run(ctx)
 		if ctx.Err() != nil || err == nil {
-			return err
+			return nil // a stop was asked for; a leader that is told of its successor just then has nothing to add
 		}
 		if n.now().Sub(began) > maxPause {
 			pause = firstPause
@@ -171,9 +172,13 @@ func (n *Node) newLeader(ctx context.Context) (*canal.Leader, *canalkafka.Sink, 
 	if err != nil {
 		return nil, nil, err
 	}
-	host, _ := os.Hostname() // for people only
+	host, _ := os.Hostname() // for people, but for a Place
+	place := n.place
+	if place == "" {
+		place = strconv.Itoa(os.Getpid())
+	}
 	leader, err := canal.New(canal.Config{
-		Name: pipeline, Holder: fmt.Sprintf("%s:%d", host, os.Getpid()), Datasets: n.datasets, Source: source, Sink: sink, Control: ctl,
+		Name: pipeline, Holder: host + ":" + place, Datasets: n.datasets, Source: source, Sink: sink, Control: ctl,
 		Lease: ctl, Log: n.log, Now: n.now, At: n.at, Witness: []func(context.Context) (uint32, error){n.index.HighestTerm},
 	})
 	if err != nil {

@@ -165,6 +165,10 @@ func (n *Node) ProveLedger(ctx context.Context) (LedgerProof, error) {
 // pollEvery is how often the index is asked how far it is by somebody who waits for it.
 const pollEvery = 25 * time.Millisecond
 
+// stallLimit is how long the index may stand still while somebody waits for it. Heartbeats come every second or so; a
+// leader's pause is half of it.
+const stallLimit = time.Minute
+
 // WaitIndexed commits a heartbeat on live and waits until the index has reached it: everything committed before the call
 // is searchable then. progress is told documents applied, of how many is not known; nil: none. fault.Proof: the index
 // has a gap and will not get there.
@@ -179,6 +183,8 @@ func (n *Node) WaitIndexed(ctx context.Context, progress func(done, total int64)
 	}
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
+	var furthest uint64
+	moved := time.Now()
 	for {
 		marks, err := n.Watermarks(ctx)
 		if err != nil {
@@ -186,6 +192,7 @@ func (n *Node) WaitIndexed(ctx context.Context, progress func(done, total int64)
 		}
 		behind := n.partitions() - len(marks)
 		var numbers int64
+		var reached uint64
 		for _, m := range marks {
 			if m.Frozen != "" {
 				return fault.New(fault.Proof, "wait for index", "%s partition %d has a gap: %s", m.Dataset, m.Partition, m.Frozen)
@@ -194,6 +201,14 @@ func (n *Node) WaitIndexed(ctx context.Context, progress func(done, total int64)
 				behind++
 			}
 			numbers += int64(m.Number)
+			reached += m.Number + m.Heartbeat
+		}
+		if reached != furthest {
+			furthest, moved = reached, time.Now()
+		}
+		if time.Since(moved) > stallLimit {
+			return fault.New(fault.Unavailable, "wait for index", "nothing has come for %s; %d partitions are behind heartbeat %d", stallLimit, behind, beat.Seq).
+				WithHint("see `strata canal status`, `strata sync status`, and SHOW REPLICA STATUS on the offline server")
 		}
 		if progress != nil {
 			progress(numbers, 0)

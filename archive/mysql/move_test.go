@@ -297,7 +297,6 @@ func TestPlan_says_why_a_shard_stays(t *testing.T) {
 		"e_20260104": "column twice is generated or invisible",
 		"e_20260105": "1 rows are not terminal: state='closed'",
 		"e_20260106": "the archive has a table of that name, which no move has made",
-		"e_late_1":   "late shards are always live",
 	} {
 		if !slices.Contains(plan.Unmovable, archive.Refusal{Dataset: "e", Shard: table, Reason: want}) {
 			t.Errorf("%s: not %q", table, want)

@@ -48,7 +48,11 @@ func (c *CheckConfigCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
 		}
 	}
 	if cli.JSON {
-		return m.printJSON(cfg.Public())
+		b, err := cfg.EffectiveJSON()
+		if err != nil {
+			return err
+		}
+		return m.printJSON(json.RawMessage(b))
 	}
 	text, err := cfg.Effective()
 	if err != nil {

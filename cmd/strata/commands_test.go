@@ -164,9 +164,12 @@ func explains(t *testing.T, d shared) {
 	r.want(t, 0)
 	var plan struct {
 		Dataset string
-		Legs    []struct{ Source, Why string }
+		Legs    []struct {
+			Source string
+			Parts  []struct{ Shard, Why string }
+		}
 	}
-	if err := json.Unmarshal([]byte(r.stdout), &plan); err != nil || plan.Dataset != "transfer" || len(plan.Legs) == 0 || plan.Legs[0].Source == "" || plan.Legs[0].Why == "" {
+	if err := json.Unmarshal([]byte(r.stdout), &plan); err != nil || plan.Dataset != "transfer" || len(plan.Legs) == 0 || plan.Legs[0].Source == "" || len(plan.Legs[0].Parts) == 0 || plan.Legs[0].Parts[0].Why == "" {
 		t.Errorf("%v: %s", err, r)
 	}
 }
@@ -293,10 +296,10 @@ func showsState(t *testing.T, d shared) {
 	}
 	var canal struct {
 		Term    int
-		Records int
+		Rows    int
 		Stopped map[string]string
 	}
-	if r := strata(t, "canal", "status", "--data", d.dir, "--json"); json.Unmarshal([]byte(r.stdout), &canal) != nil || canal.Term < 1 || canal.Records < 100 || len(canal.Stopped) > 0 {
+	if r := strata(t, "canal", "status", "--data", d.dir, "--json"); json.Unmarshal([]byte(r.stdout), &canal) != nil || canal.Term < 1 || canal.Rows < 1000 || len(canal.Stopped) > 0 {
 		t.Errorf("%s", r)
 	}
 	var marks []map[string]any
@@ -410,7 +413,7 @@ func TestLedgerCommands(t *testing.T) {
 	dir := demoFolder(t)
 	prove(t, dir, "--transfers=60", "--accounts=80", "--today=0")
 	ledger := func(args ...string) result { return strata(t, append([]string{"ledger", "--data", dir}, args...)...) }
-	ledger("open", "900001", "--unit=EUR", "--name=till").want(t, 0, "account 900001", "till", "0.00 EUR")
+	ledger("open", "900001", "--unit=EUR", "--name=till").want(t, 0, "account 900001", "till", "EUR  0.00 (0 minor units)  0 entries")
 	ledger("open", "900001", "--unit=EUR", "--name=till").want(t, 0, "account 900001")
 	ledger("open", "900001", "--unit=USD", "--name=till").want(t, 3, "900001")
 	ledger("open", "900002", "--unit=EUR", "--minimum=0").want(t, 0)
@@ -434,14 +437,14 @@ func TestLedgerCommands(t *testing.T) {
 	if err := json.Unmarshal([]byte(j.stdout), &answer); err != nil || answer.ID != "cli-5" || answer.Outcome != "applied" || len(answer.Balances) != 2 || answer.Balances[1].Balance != 1350 {
 		t.Errorf("%v: %s", err, j)
 	}
-	ledger("balance", "900002").want(t, 0, "13.50 EUR", "1350 minor units", "3 entries")
+	ledger("balance", "900002").want(t, 0, "EUR  13.50 (1350 minor units)  3 entries")
 	r := ledger("balance", "900002", "--json")
 	r.want(t, 0)
 	var a struct{ ID, Balance, Entries int64 }
 	if err := json.Unmarshal([]byte(r.stdout), &a); err != nil || a.Balance != 1350 || a.Entries != 3 {
 		t.Errorf("%v: %s", err, r)
 	}
-	ledger("transfer", "--id=cli-2", "--leg=900002:EUR:-99999", "--leg=900001:EUR:99999").want(t, 3, "cli-2", "hint: ")
+	ledger("transfer", "--id=cli-2", "--leg=900002:EUR:-99999", "--leg=900001:EUR:99999").want(t, 3, "cli-2", "900002", "minimum")
 	ledger("transfer", "--id=cli-3", "--leg=900002:EUR:-5", "--leg=900001:EUR:4").want(t, 3, "cli-3")
 	strata(t, "verify", "--data", dir).want(t, 0, "0 differences")
 }

@@ -61,8 +61,8 @@ func chains() map[string][]string {
 	return map[string][]string{
 		"load": {"core.before_shard", "core.after_shard", "core.before_shard:3", "core.before_ids", "core.after_ids:5", "core.before_rows:2",
 			"core.after_rows:7", "core.after_balances:3", "core.before_commit:9", "core.after_commit:4", "core.before_cut:2", "core.after_cut:3"},
-		"capture": {"canal.term.before", "canal.term.after", "canal.open.before", "canal.open.after:2", "canal.tail.after",
-			"canal.resume.before", "canal.resume.after:2", "canal.send.before:20", "canal.send.after:40", "canal.mark.before:2",
+		"capture": {"canal.term.before", "canal.term.after", "canal.open.before", "canal.open.after", "canal.tail.after",
+			"canal.resume.before", "canal.resume.after", "canal.send.before:20", "canal.send.after:40", "canal.mark.before:2",
 			"canal.mark.after:3", "canal.ack.before:2", "canal.ack.after:2", "canal.checkpoint.before", "canal.checkpoint.after"},
 		"index": {"sync.apply:2", "sync.applied", "sync.refresh:2", "sync.refreshed", "sync.watermark:3", "sync.watermarked", "sync.commit",
 			"sync.committed", "sqlite.apply:3", "sqlite.applied:2", "sqlite.watermark:2", "sqlite.watermarked:4"},

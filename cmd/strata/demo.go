@@ -153,7 +153,7 @@ func (d *demo) open(ctx context.Context, stack *local.Stack) error {
 	}
 	d.clock.Set(d.load.From)
 	n, err := node.OpenAndSetup(ctx, node.Options{Config: folderConfig(d.dir, stack.Addresses), Log: d.m.Log, Now: time.Now,
-		At: local.CrashFromEnv(d.m.Getenv), LedgerClock: d.clock.Now, FirstDay: d.load.From})
+		At: local.CrashFromEnv(d.m.Getenv), LedgerClock: d.clock.Now, FirstDay: d.load.From, Place: d.dir})
 	if err != nil {
 		return err
 	}

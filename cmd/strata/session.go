@@ -98,7 +98,7 @@ func (m *Main) openFolder(ctx context.Context, dir string, want need, o node.Opt
 	if err != nil {
 		return nil, err
 	}
-	o.Config = folderConfig(dir, stack.Addresses)
+	o.Config, o.Place = folderConfig(dir, stack.Addresses), stack.Home.Dir()
 	return openNode(ctx, o, stack, want)
 }
 
