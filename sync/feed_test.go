@@ -152,7 +152,11 @@ func (l *leader) write(p int32, op byte, row catalog.Row, number uint64) {
 	}
 	value := fmt.Sprintf(`{"before":%s,"after":%s,"source":{"db":"x","table":"after"},"op":"%c","ts_ms":1}`, before, after, op)
 	h, _ := row.Hash(nil)
-	l.send(p, canal.KindChange, number, canal.RecordKey(l.d, &row, l.d.KeyIndexes()), []byte(value), "entry_202611", h)
+	key := canal.RecordKey(l.d, &row, l.d.KeyIndexes())
+	l.send(p, canal.KindChange, number, key, []byte(value), "entry_202611", h)
+	if op == 'd' {
+		l.send(p, canal.KindTombstone, 0, key, nil, "", catalog.Hash{})
+	}
 }
 
 // mark sends a heartbeat to every partition.
