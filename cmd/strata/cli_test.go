@@ -140,7 +140,7 @@ func TestRefusals_of_servers(t *testing.T) {
 	for name, c := range map[string]refusal{
 		"a dataset without key": {2, "invalid", []string{"check-config", "--connect", "-c", configFile(t, live, archive, "datasets: [{name: keyless}]\n")}, []string{"keyless", "key"}},
 		"a table that isn't":    {2, "not_found", []string{"check-config", "--connect", "-c", configFile(t, live, archive, "datasets: [{name: nowhere}]\n")}, []string{"nowhere"}},
-		"a wrong password":      {3, "denied", []string{"check-config", "--connect", "-c", configFile(t, wrong, archive, "datasets: [{name: sound}]\n")}, []string{"live", "hint: "}},
+		"a wrong password":      {3, "denied", []string{"check-config", "--connect", "-c", configFile(t, wrong, archive, "datasets: [{name: sound}]\n")}, []string{"Access denied", "hint: "}},
 		"a live that loses data": {3, "unsafe", []string{"check-config", "--connect", "-c", configFile(t, risky, archive, "datasets: [{name: sound}]\n")},
 			[]string{"binlog_format is STATEMENT instead of ROW", "sync_binlog is 0 instead of 1", "SET GLOBAL binlog_format = 'ROW'", "SET GLOBAL sync_binlog = 1", "innodb_doublewrite"}},
 		"an archive that loses data": {3, "unsafe", []string{"query", "-c", configFile(t, live, risky, "datasets: [{name: sound}]\n"), "SELECT * FROM sound"},
