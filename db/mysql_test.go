@@ -114,16 +114,16 @@ func mysqlSettings(t *testing.T, w, r *db.DB) {
 func mysqlCancel(t *testing.T, w, r *db.DB) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	done := make(chan error, 1)
+	done, kills := make(chan error, 1), killed(t, w)
 	go func() {
 		_, err := r.Query(ctx, ledger(), []string{"id"}, "SELECT SLEEP(60) /* cancel_mysql */")
 		done <- err
 	}()
-	localtest.Eventually(t, 5*time.Second, "statement runs", func() (bool, error) {
+	localtest.Eventually(t, 30*time.Second, "statement runs", func() (bool, error) {
 		n, err := statements(t.Context(), w, "cancel_mysql")
 		return n == 1, err
 	})
 	cancel()
 	wantKind(t, <-done, fault.Interrupted)
-	gone(t, w, "cancel_mysql")
+	gone(t, w, "cancel_mysql", kills)
 }

@@ -189,13 +189,26 @@ func statements(ctx context.Context, w *db.DB, mark string) (n int, err error) {
 	return n, err
 }
 
-// gone waits for the statement to go: less than the 5 s after which MariaDB finds a closed connection by itself.
-func gone(t *testing.T, w *db.DB, mark string) {
+// gone waits for the statement to go, and sees that it was killed: MariaDB would find a closed connection by itself after
+// some seconds, which says nothing. kills is the server's count before.
+func gone(t *testing.T, w *db.DB, mark string, kills int) {
 	t.Helper()
-	localtest.Eventually(t, 3*time.Second, "statement is gone from the server", func() (bool, error) {
+	localtest.Eventually(t, 30*time.Second, "statement is gone from the server", func() (bool, error) {
 		n, err := statements(t.Context(), w, mark)
 		return n == 0, err
 	})
+	if now := killed(t, w); now <= kills {
+		t.Errorf("%s ended without a KILL: %d before, %d now", mark, kills, now)
+	}
+}
+
+// killed is how many KILL statements the server has run.
+func killed(t *testing.T, w *db.DB) int {
+	t.Helper()
+	var name string
+	var n int
+	must(t, w.SQL().QueryRowContext(t.Context(), "SHOW GLOBAL STATUS LIKE 'Com_kill'").Scan(&name, &n))
+	return n
 }
 
 func TestCancelKillsOnTheServer(t *testing.T) {
@@ -227,18 +240,18 @@ func TestCancelKillsOnTheServer(t *testing.T) {
 	}
 	for name, run := range cases {
 		t.Run(name, func(t *testing.T) {
-			mark := "cancel_" + strings.ReplaceAll(name, " ", "_")
+			mark, kills := "cancel_"+strings.ReplaceAll(name, " ", "_"), killed(t, w)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			done := make(chan error, 1)
 			go func() { done <- run(ctx, mark) }()
-			localtest.Eventually(t, 5*time.Second, "statement runs", func() (bool, error) {
+			localtest.Eventually(t, 30*time.Second, "statement runs", func() (bool, error) {
 				n, err := statements(t.Context(), w, mark)
 				return n == 1, err
 			})
 			cancel()
 			wantKind(t, <-done, fault.Interrupted)
-			gone(t, w, mark)
+			gone(t, w, mark, kills)
 		})
 	}
 }
@@ -248,6 +261,7 @@ func TestEarlyClose(t *testing.T) {
 	ds := ledger()
 	var row catalog.Row
 	t.Run("of a long result kills the statement", func(t *testing.T) {
+		kills := killed(t, w)
 		s, err := r.Snapshot(t.Context(), ds, hold(ds, 0))
 		must(t, err)
 		id := s.ID()
@@ -257,11 +271,11 @@ func TestEarlyClose(t *testing.T) {
 		must(t, err)
 		start := time.Now()
 		must(t, s.Close())
-		if took := time.Since(start); took > 2*time.Second {
+		if took := time.Since(start); took > 30*time.Second { // all of it is 20 GB
 			t.Errorf("close took %s: it drained", took)
 		}
-		gone(t, w, "early_close")
-		localtest.Eventually(t, 5*time.Second, "connection is gone", func() (bool, error) {
+		gone(t, w, "early_close", kills)
+		localtest.Eventually(t, 30*time.Second, "connection is gone", func() (bool, error) {
 			var n int
 			err := w.SQL().QueryRowContext(t.Context(), "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID=?", id).Scan(&n)
 			return n == 0, err
@@ -293,6 +307,7 @@ func TestDeadConnectionIsReplaced(t *testing.T) {
 	_, w, r := setup(t, 1)
 	ds := ledger()
 	for range 2 {
+		kills := killed(t, w)
 		s, err := r.Snapshot(t.Context(), ds, hold(ds, 0))
 		must(t, err)
 		id := s.ID()

@@ -17,7 +17,7 @@ func TestL5_a_lost_pin_is_never_overlooked(t *testing.T) {
 	t.Parallel()
 	lose := func(t *testing.T, w *world, k *Work) {
 		localtest.Exec(t, w.app, "KILL "+strconv.FormatUint(k.pin.ID(), 10))
-		localtest.Eventually(t, 5*time.Second, "the pin's end", func() (bool, error) { return k.pin.Alive(t.Context()) != nil, nil })
+		localtest.Eventually(t, 30*time.Second, "the pin's end", func() (bool, error) { return k.pin.Alive(t.Context()) != nil, nil })
 	}
 	t.Run("before own nothing is owned", func(t *testing.T) {
 		w := newWorld(t, 1, 5)
@@ -38,7 +38,7 @@ func TestL5_a_lost_pin_is_never_overlooked(t *testing.T) {
 				ids, err := texts(t.Context(), w.live, "SELECT IS_USED_LOCK(?)", pinLockOf(w))
 				step(t, err)
 				localtest.Exec(t, w.app, "KILL "+ids[0])
-				localtest.Eventually(t, 5*time.Second, "a TRUNCATE without the pin", func() (bool, error) {
+				localtest.Eventually(t, 30*time.Second, "a TRUNCATE without the pin", func() (bool, error) {
 					_, err := w.app.ExecContext(t.Context(), "TRUNCATE TABLE e_20260101")
 					return err == nil, nil
 				})

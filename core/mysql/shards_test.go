@@ -157,7 +157,7 @@ func TestQueue(t *testing.T) {
 			_, err := l.Post(t.Context(), []core.Transfer{{}, {}})
 			posted <- err
 		}()
-		localtest.Eventually(t, 5*time.Second, "the call waits", func() (bool, error) { return l.Stats().Queued == 2, nil })
+		localtest.Eventually(t, 30*time.Second, "the call waits", func() (bool, error) { return l.Stats().Queued == 2, nil })
 		if _, err := l.Post(t.Context(), []core.Transfer{{}, {}}); !fault.Is(err, fault.Busy) || fault.HintOf(err) == "" {
 			t.Fatalf("%v", err)
 		}
