@@ -307,7 +307,6 @@ func TestDeadConnectionIsReplaced(t *testing.T) {
 	_, w, r := setup(t, 1)
 	ds := ledger()
 	for range 2 {
-		kills := killed(t, w)
 		s, err := r.Snapshot(t.Context(), ds, hold(ds, 0))
 		must(t, err)
 		id := s.ID()
