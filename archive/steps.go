@@ -199,7 +199,7 @@ func (r *run) recall(ctx context.Context) error {
 	}
 	if want := r.work.Standing().Live.Manifest; m.Digest() != want {
 		return fault.New(fault.Proof, "check archive of "+r.move.Shard, "its rows make manifest %s, the released part says %s", m.Digest(), want).
-			WithHint("the live table is not pruned; `strata archive check` names the keys")
+			WithHint("the live table is not pruned; `strata verify --part archive` names the keys")
 	}
 	return r.keep(ctx, m, StateReleased)
 }

@@ -189,7 +189,7 @@ func (d *DB) setup(ctx context.Context, err error) error {
 		return err
 	}
 	return fault.Wrap(fault.Unsafe, "use schema "+d.Schema()+" of "+d.cfg.Name, err).(*fault.Error).
-		WithHint("run `strata init`: the schema lacks strata_part or strata_heartbeat")
+		WithHint("start `strata serve` once: it makes strata_part and strata_heartbeat, which the schema lacks")
 }
 
 // Heartbeat is the store's heartbeat as this snapshot sees it.

@@ -159,5 +159,6 @@ func (t *set) waitFor(ctx context.Context, heartbeat uint64) error {
 // frozenError is what a frozen watermark means to somebody who waits for it.
 func frozenError(m index.Watermark) error {
 	return fault.New(fault.Proof, "sync "+m.Dataset, "partition %d is frozen at heartbeat %d: %s", m.Partition, m.Heartbeat, m.Frozen).
-		WithHint("records of topic strata.%s were lost; load the dataset anew (`strata sync rebuild %s`)", m.Dataset, m.Dataset)
+		WithHint("records of topic strata.%s were lost or were not read: stop strata and delete %s.db* in the index folder, and the "+
+			"topic is read again from its beginning", m.Dataset, m.Dataset)
 }

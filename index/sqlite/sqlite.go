@@ -255,7 +255,7 @@ func (f *file) sameShape(d *catalog.Dataset) error {
 	}
 	return fault.New(fault.Unsafe, "ensure index of "+d.Name, "the index was made for other columns (%s) than the dataset has (%s)",
 		strings.Join(f.d.Names(), ","), strings.Join(d.Names(), ",")).
-		WithHint("`strata sync rebuild %s` makes a new index", d.Name)
+		WithHint("stop strata and delete %s.db* in the index folder: the index is made again from the topic's beginning", d.Name)
 }
 
 func schema(d *catalog.Dataset) []string {
