@@ -67,7 +67,7 @@ type lagSummary struct {
 // search asks one question over all 18 months that no single place would answer best: a text in the middle of a memo.
 func (d *demo) search(ctx context.Context) error {
 	t := d.out.Start("search 18 months", 0)
-	d.sum.Search.SQL = "SELECT id, order_time, unit, amount, memo FROM transfer WHERE memo LIKE '%拉面 42%' ORDER BY order_time"
+	d.sum.Search.SQL = "SELECT id, order_time, unit, amount, memo FROM transfer WHERE memo LIKE '%拉面%' ORDER BY order_time"
 	q, err := d.s.node.ParseSQL(d.sum.Search.SQL)
 	if err != nil {
 		return err
@@ -251,7 +251,7 @@ func (d *demo) serve(ctx context.Context) error {
 		p("\nserving GraphQL on %s/graphql; every server's address and login: %s", base, filepath.Join(d.dir, addressFile))
 		p("try, in another terminal:")
 		p("  bin/strata query --data %s \"SELECT unit, count(*), sum(amount) FROM entry GROUP BY unit\"", d.dir)
-		p("  bin/strata explain --data %s \"SELECT * FROM transfer WHERE memo LIKE '%%拉面 42%%' ORDER BY order_time LIMIT 20\"", d.dir)
+		p("  bin/strata explain --data %s \"SELECT * FROM transfer WHERE memo LIKE '%%拉面%%' ORDER BY order_time LIMIT 20\"", d.dir)
 		p("  bin/strata archive status --data %s", d.dir)
 		p("  bin/strata verify --data %s", d.dir)
 		p("  curl -s %s/graphql -H 'content-type: application/json' -d '{\"query\":\"{ transfer(first: 3) { edges { node { id order_time amount unit memo } } served { complete sources { source rows } } } }\"}'", base)
