@@ -181,11 +181,11 @@ func (f Filter) simplifyList() Filter {
 	var args []Filter
 	for _, a := range f.Args {
 		a = a.Simplify()
-		switch {
-		case a.Op == absorbing:
+		switch a.Op {
+		case absorbing:
 			return Filter{Op: absorbing}
-		case a.Op == neutral:
-		case a.Op == f.Op:
+		case neutral:
+		case f.Op:
 			args = append(args, a.Args...)
 		default:
 			args = append(args, a)

@@ -44,12 +44,13 @@ type Units struct {
 // underscores or hyphens, a letter first; an exponent outside 0 to 18; a code twice; an ISO code with another exponent.
 func NewUnits(declared []Info) (Units, error) {
 	u := Units{declared: make(map[Unit]Info, len(declared))}
+	code := regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{1,11}$`)
 	var errs []error
 	for _, d := range declared {
 		bad := func(format string, args ...any) {
 			errs = append(errs, fault.New(fault.Invalid, "check unit "+string(d.Code), format, args...))
 		}
-		if ok, _ := regexp.MatchString(`^[A-Za-z][A-Za-z0-9_-]{1,11}$`, string(d.Code)); !ok {
+		if !code.MatchString(string(d.Code)) {
 			bad("%q is not 2 to 12 letters, digits, underscores or hyphens, a letter first", d.Code)
 		}
 		if d.Exponent < 0 || d.Exponent > maxExponent {

@@ -105,7 +105,7 @@ func shardRows(ctx context.Context, snap *db.Snapshot, d *catalog.Dataset, table
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	var row catalog.Row
 	for {
 		ok, err := rows.Next(&row)

@@ -288,7 +288,7 @@ func (n *Node) key(name string) ([]byte, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Denied, "write key", err)
 	}
-	defer os.Remove(tmp.Name())
+	defer func() { _ = os.Remove(tmp.Name()) }()
 	_, err = tmp.Write(b)
 	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return nil, fault.Wrap(fault.Unavailable, "write key", err)

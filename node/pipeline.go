@@ -116,7 +116,7 @@ func (n *Node) runCanal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer sink.Close()
+	defer func() { _ = sink.Close() }()
 	n.mu.Lock()
 	n.leader = leader
 	n.mu.Unlock()
@@ -192,7 +192,7 @@ func (n *Node) runSync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer feed.Close()
+	defer func() { _ = feed.Close() }()
 	s, err := syncer.New(syncer.Config{Index: n.index, Feed: feed, Datasets: n.datasets, Now: n.now, Log: n.log, At: n.at})
 	if err != nil {
 		return err

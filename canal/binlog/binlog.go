@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"strconv"
@@ -124,7 +123,7 @@ func (s *Source) Open(ctx context.Context, at canal.Position) (canal.Stream, err
 		ServerID: s.cfg.ServerID, Flavor: s.flavor, Host: s.host, Port: s.port, User: s.login.User, Password: s.login.Passwd,
 		TLSConfig: s.tls, HeartbeatPeriod: heartbeatEvery, VerifyChecksum: true,
 		TimestampStringLocation: time.UTC, DisableRetrySync: true, DiscardGTIDSet: true, EventCacheCount: eventQueue,
-		RenderJSONAsMySQLText: true, RowsEventDecodeFunc: keepRaw, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		RenderJSONAsMySQLText: true, RowsEventDecodeFunc: keepRaw, Logger: slog.New(slog.DiscardHandler),
 		Option: func(c *client.Conn) error {
 			_, err := c.Execute("SET SESSION net_write_timeout=" + writeLimit)
 			return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -24,10 +25,7 @@ type ArchivePlanCmd struct {
 
 // Run prints the plan.
 func (c *ArchivePlanCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
-	_, err := withMover(ctx, m, cli, c.AsOf, func(ctx context.Context, _ *archive.Mover, p *archive.Plan, _ *Task) error {
-		return m.printPlan(cli, p)
-	})
-	return err
+	return withPlan(ctx, m, cli, c.AsOf, nil, func(_ *archive.Mover, p *archive.Plan) error { return m.printPlan(cli, p) })
 }
 
 // ArchiveRunCmd is `archive run`.
@@ -38,22 +36,25 @@ type ArchiveRunCmd struct {
 
 // Run prints the plan, then runs exactly that plan.
 func (c *ArchiveRunCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
-	_, err := withMover(ctx, m, cli, c.AsOf, func(ctx context.Context, mover *archive.Mover, p *archive.Plan, t *Task) error {
+	bars := NewProgress(m.Stderr, cli.JSON || c.DryRun)
+	defer bars.Close()
+	var t *Task
+	progress := func(done, total int64) { t.Set(done, total) }
+	return withPlan(ctx, m, cli, c.AsOf, progress, func(mover *archive.Mover, p *archive.Plan) error {
 		if c.DryRun || !cli.JSON {
 			if err := m.printPlan(cli, p); err != nil || c.DryRun {
 				return err
 			}
 		}
+		t = bars.Start("move", 0)
 		res, err := mover.Run(ctx, p)
 		t.End("%d shards, %d rows moved", res.Moved, res.Rows)
+		bars.Wait()
 		if cli.JSON {
-			if perr := m.printJSON(res); err == nil {
-				err = perr
-			}
+			err = errors.Join(err, m.printJSON(res))
 		}
 		return err
 	})
-	return err
 }
 
 func (m *Main) printPlan(cli *CLI, p *archive.Plan) error {
@@ -64,27 +65,28 @@ func (m *Main) printPlan(cli *CLI, p *archive.Plan) error {
 	return err
 }
 
-func withMover(ctx context.Context, m *Main, cli *CLI, asOf string, f func(context.Context, *archive.Mover, *archive.Plan, *Task) error) (p *archive.Plan, err error) {
+// withPlan opens the mover, plans, and gives both to f. progress is the mover's and may be nil.
+func withPlan(ctx context.Context, m *Main, cli *CLI, asOf string, progress func(done, total int64), f func(*archive.Mover, *archive.Plan) error) (err error) {
 	now := time.Now()
 	if asOf != "" {
 		if now, err = time.Parse(time.DateOnly, asOf); err != nil {
-			return nil, fault.New(fault.Invalid, "read flags", "--as-of %q is not a date such as 2006-01-02", asOf)
+			return fault.New(fault.Invalid, "read flags", "--as-of %q is not a date such as 2006-01-02", asOf)
 		}
 	}
 	s, err := m.open(ctx, cli, attachOnly)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = joinClose(err, s) }()
-	t := NewProgress(m.Stderr, false).Start("move", 0)
-	mover, err := s.node.Mover(ctx, t.Set)
+	mover, err := s.node.Mover(ctx, progress)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if p, err = mover.Plan(ctx, now); err != nil {
-		return nil, err
+	p, err := mover.Plan(ctx, now)
+	if err != nil {
+		return err
 	}
-	return p, f(ctx, mover, p, t)
+	return f(mover, p)
 }
 
 // ArchiveStatusCmd is `archive status`.

@@ -86,7 +86,7 @@ func (c *DemoCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
 		if d.listener, err = node.Listen(ctx, c.HTTP); err != nil {
 			return err
 		}
-		defer d.listener.Close()
+		defer func() { _ = d.listener.Close() }() // closed already where it has served
 	}
 	if d.dir == "" {
 		if d.dir, err = os.MkdirTemp("", "strata-demo-"); err != nil {

@@ -38,7 +38,7 @@ func (c *QueryCmd) query(s *session) (router.Query, error) {
 }
 
 // Run prints rows to stdout as they come and the proof to stderr (with json: as the last line).
-func (c *QueryCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+func (c *QueryCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
 	if cli.JSON {
 		c.Format = "json"
 	}
@@ -46,7 +46,7 @@ func (c *QueryCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer func() { err = joinClose(err, s) }()
 	q, err := c.query(s)
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func (c *QueryCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
 	if err != nil {
 		return err
 	}
-	defer res.Close()
+	defer func() { err = errors.Join(err, res.Close()) }()
 	w := newRowWriter(c.Format, m.Stdout, res.Columns())
 	n, err := copyRows(ctx, res, w)
 	if err != nil {
@@ -116,12 +116,12 @@ func describeServed(s router.Served) string {
 type ExplainCmd struct{ QueryCmd }
 
 // Run prints the plan.
-func (c *ExplainCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+func (c *ExplainCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
 	s, err := m.open(ctx, cli, attachOnly)
 	if err != nil {
 		return err
 	}
-	defer s.close()
+	defer func() { err = joinClose(err, s) }()
 	q, err := c.query(s)
 	if err != nil {
 		return err

@@ -55,13 +55,13 @@ func (b *builder) condition(e ast.ExprNode, depth int) (catalog.Filter, error) {
 	case *ast.PatternLikeOrIlikeExpr:
 		return b.like(e)
 	case *test_driver.ValueExpr:
-		switch e.Kind() {
-		case test_driver.KindInt64: // TRUE, FALSE, 1, 0
-			if e.GetInt64() == 0 {
-				return catalog.Filter{Op: catalog.False}, nil
-			}
-			return catalog.Filter{}, nil
+		if e.Kind() != test_driver.KindInt64 { // TRUE, FALSE, 1, 0
+			break
 		}
+		if e.GetInt64() == 0 {
+			return catalog.Filter{Op: catalog.False}, nil
+		}
+		return catalog.Filter{}, nil
 	}
 	return catalog.Filter{}, b.refuse(e, "this condition is not supported")
 }
