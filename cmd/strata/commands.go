@@ -170,6 +170,12 @@ func (c *VerifyCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
 			fmt.Fprintln(m.Stdout, line)
 		}
 		fmt.Fprintf(m.Stdout, "%d rows compared, %d differences, money sums equal: %v\n", rep.RowsCompared, rep.Differences, rep.MoneySumsEqual)
+		if a := rep.Archive; a != nil {
+			fmt.Fprintf(m.Stdout, "%d archived shards of %d rows hold what their manifests say, but for %d findings\n", a.Segments, a.Rows, len(a.Findings))
+		}
+		if l := rep.Ledger; l != nil {
+			fmt.Fprintf(m.Stdout, "trial balance over %d transfers and %d entries: %d problems\n", l.Transfers, l.Entries, l.Problems)
+		}
 	}
 	if err == nil && !rep.OK {
 		return fault.New(fault.Proof, "verify", "%d differences", rep.Differences).WithHint("each is named above; the search copy can be wrong, or a row was changed by hand")
