@@ -179,6 +179,3 @@ func RecordKey(d *catalog.Dataset, r *catalog.Row, at []int) []byte {
 
 // Topic is the Kafka topic of a dataset.
 func Topic(dataset string) string { return "strata." + dataset }
-
-// DeadTopic is the dead-letter topic of a dataset.
-func DeadTopic(dataset string) string { return "strata." + dataset + ".dlq" }

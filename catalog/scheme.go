@@ -48,9 +48,6 @@ func All() Range { return Range{MinInstant, MaxInstant} }
 // Contains reports whether t lies in the range.
 func (r Range) Contains(t Instant) bool { return r.From <= t && t < r.To }
 
-// Overlaps reports whether the two ranges share an instant.
-func (r Range) Overlaps(o Range) bool { return r.From < o.To && o.From < r.To }
-
 // String is "from..to".
 func (r Range) String() string { return r.From.String() + ".." + r.To.String() }
 

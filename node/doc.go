@@ -4,8 +4,8 @@
 // # Opening
 //
 // Open connects and checks: settings that would lose data are refused (fault.Unsafe) with the line that fixes them,
-// datasets are completed from the live schema, and nothing is changed on any server. Setup makes strata's own tables
-// (strata_part, strata_heartbeat; the control database) and, with `ledger: true`, the core's; demo and serve call it.
+// datasets are completed from the live schema, and nothing is changed on any server. OpenAndSetup makes strata's own tables
+// (strata_part, strata_heartbeat; the control database) and, with `ledger: true`, the core's, first; demo, serve and ledger call it.
 // Parts that a command does not need (capture, mover, ledger) are opened when they are first asked for.
 //
 // # Running
