@@ -72,7 +72,9 @@ func (h *Home) Close() error {
 	if h.lock == nil {
 		return nil
 	}
-	err := errors.Join(h.lock.Truncate(0), h.lock.Close())
+	// Unlocked by name before it is closed: a child that is between fork and exec has a copy of the descriptor, and a lock
+	// lives as long as any copy.
+	err := errors.Join(h.lock.Truncate(0), syscall.Flock(int(h.lock.Fd()), syscall.LOCK_UN), h.lock.Close())
 	h.lock = nil
 	return fault.Wrap(fault.Unavailable, "release data folder", err)
 }
