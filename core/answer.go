@@ -2,6 +2,7 @@ package core
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"strata/fault"
@@ -41,13 +42,36 @@ const (
 	BelowMinimum   Code = "below_minimum"
 	IDConflict     Code = "id_conflict"
 	NotStorable    Code = "not_storable"
+
+	AboveMaximum  Code = "above_maximum"
+	AccountFrozen Code = "account_frozen"
+	AccountClosed Code = "account_closed"
+	LimitExceeded Code = "limit_exceeded"
+	SwitchedOff   Code = "switched_off"
+	NatureRefused Code = "nature_refused" // funds are there, but none that may be spent for this
+	UnknownNature Code = "unknown_nature"
+	NotFound      Code = "not_found"     // the transfer to confirm or reverse
+	AlreadyEnded  Code = "already_ended" // confirm after cancel, cancel after confirm, another confirm
+	Lapsed        Code = "lapsed"        // the reservation's time is over
+	Exceeds       Code = "exceeds"       // more than was reserved, or than is left to reverse
+	Hung          Code = "hung"          // a try that came after its cancel
+	LinkedFailed  Code = "linked_failed" // another one of its chain was refused
+	// NullCancelled goes with Applied: a cancel that found no reservation, and left a fence.
+	NullCancelled Code = "null_cancelled"
 )
 
 // Balance is an account's state just after one leg: its balance, and the number of the entry that the leg left.
 type Balance struct {
 	Account int64
-	Seq     int64
+	Seq     int64 // 0: reserved, or buffered and not merged yet
 	Balance int64
+	Amount  int64  // of the leg
+	Parts   []Part // of the leg's amount, where the account has a Strategy; signed as Amount
+}
+
+// SameBalance reports whether both are the same.
+func SameBalance(a, b Balance) bool {
+	return a.Account == b.Account && a.Seq == b.Seq && a.Balance == b.Balance && a.Amount == b.Amount && slices.Equal(a.Parts, b.Parts)
 }
 
 // Answer is the answer for one transfer.
@@ -55,6 +79,7 @@ type Answer struct {
 	Outcome  Outcome
 	Code     Code      // "" where booked
 	Message  string    // for people; "" where booked
+	Field    string    // what of the transfer the code is about: legs[1].amount; "" where it is the whole
 	Balances []Balance // one per leg, in order; nil where not booked
 }
 

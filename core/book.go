@@ -12,6 +12,7 @@ type Entry struct {
 	Amount   int64
 	Before   int64
 	After    int64
+	Parts    []Part // of Amount by nature, where the account has a Strategy
 }
 
 // Book is the state of some accounts in memory, locked elsewhere, while transfers are applied to it.

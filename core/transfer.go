@@ -18,31 +18,66 @@ const (
 	MaxLegs      = 1000
 )
 
-// Account is one account with its state.
-type Account struct {
-	ID   int64
-	Name string // at most 128 characters
-	Unit string // CNY, USD, POINT: upper-case letters and digits, at most 12
-	// MinBalance is the lowest balance that a transfer may leave; nil: none.
-	MinBalance *int64
-	Balance    int64 // minor units; a positive one is what the ledger owes
-	Entries    int64 // how many entries it has, and the number of the last
-}
-
 // Leg is one side of a transfer: minor units of Unit, positive for a credit, negative for a debit, never zero.
 type Leg struct {
 	Account int64
 	Unit    string
 	Amount  int64
+	// Nature is where the money comes from, on a credit to an account with a Strategy; "" is the Strategy's default. A debit
+	// has none: the Strategy says what is spent.
+	Nature string
+}
+
+// Action is what a transfer does. The zero value is Post.
+type Action uint8
+
+// The actions. Post books the legs. Try reserves them: debits lower what is available, credits what there is room for,
+// nothing is booked. Confirm books a reservation, whole (no legs) or in part (legs with the same accounts in the same order
+// and amounts that are not larger; the rest is given back). Cancel gives a reservation back (no legs); where there is none
+// it leaves a fence: a Try of that id that comes later is refused (Hung). Reverse books the opposite of an applied Post,
+// Confirm, whole (no legs) or in part (legs as in Confirm, with the opposite sign), never more than is left of it.
+const (
+	Post Action = iota
+	Try
+	Confirm
+	Cancel
+	Reverse
+)
+
+// String is the action's name.
+func (a Action) String() string {
+	return [...]string{"post", "try", "confirm", "cancel", "reverse"}[a]
+}
+
+// ParseAction reads a name; "" is Post.
+func ParseAction(name string) (Action, bool) {
+	for a := Post; a <= Reverse; a++ {
+		if name == a.String() || name == "" {
+			return a, true
+		}
+	}
+	return Post, false
 }
 
 // Transfer moves amounts between accounts.
 type Transfer struct {
 	ID        string    // chosen by the caller: 1 to 64 visible ASCII characters, no space
-	Kind      string    // the same, at most 32
+	Kind      string    // the operation: payment, withdraw, …; the same, at most 32
 	OrderTime time.Time // when it was ordered; microseconds, the rest is cut off
-	Memo      string    // at most 255 characters of UTF-8, no NUL
-	Legs      []Leg     // 2 to 1000
+	// BusinessDate is the day that it belongs to outside, kept beside the accounting date; zero: the day of OrderTime, UTC.
+	BusinessDate time.Time
+	Memo         string // at most 255 characters of UTF-8, no NUL
+	Metadata     string // a JSON object of at most 2048 bytes, or ""
+	Tenant       string // visible ASCII, at most 32, or ""
+	Order        string // the merchant's order number: visible ASCII, at most 64, or ""
+	Product      string // what is bought, for natures that buy a product only: visible ASCII, at most 32, or ""
+	Action       Action
+	Of           string    // Confirm, Cancel: the Try's id; Reverse: the transfer's; else ""
+	Expires      time.Time // Try: when the reservation ends by itself; zero: never
+	// Linked binds it to the next one of the same call: a chain is applied as a whole or refused as a whole. The last of a
+	// chain has it false. A chain is at most 500 transfers.
+	Linked bool
+	Legs   []Leg // Post, Try: 2 to 1000
 }
 
 // Nameable reports whether the id can be remembered at all. What has no such id is refused without a trace.

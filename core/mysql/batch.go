@@ -156,7 +156,7 @@ func (l *Ledger) recall(ctx context.Context, x *tx, byID []*item) error {
 		}
 		copy(it.keptBody[:], body)
 		it.answer = it.remembered(it.body)
-		if it.answer.Outcome == core.Replayed && it.sent.Outcome == core.Applied && slices.Equal(it.answer.Balances, it.sent.Balances) {
+		if it.answer.Outcome == core.Replayed && it.sent.Outcome == core.Applied && slices.EqualFunc(it.answer.Balances, it.sent.Balances, core.SameBalance) {
 			it.answer.Outcome = core.Applied // by the commit whose answer was lost
 		}
 	}

@@ -1,0 +1,74 @@
+package core
+
+import "time"
+
+// Reservation is what a Try left. Fenced: a Cancel came first.
+type Reservation struct {
+	ID       string
+	State    ReservationState
+	Transfer Transfer // the Try; of a fence only ID
+	// Parts are what each leg reserved by nature, by leg; nil for legs of accounts without a Strategy.
+	Parts    [][]Part
+	Day      time.Time // the accounting date of the Try: its limits' period
+	At       time.Time
+	EndedBy  string // the id of what confirmed or cancelled it
+	EndedAt  time.Time
+	LateTrys int64 // Trys that were refused by the fence
+}
+
+// ReservationState is what has become of a reservation.
+type ReservationState uint8
+
+// The states of a reservation.
+const (
+	Pending ReservationState = iota
+	Confirmed
+	Cancelled
+	Expired
+	Fenced
+)
+
+// String is the state's name.
+func (s ReservationState) String() string {
+	return [...]string{"pending", "confirmed", "cancelled", "expired", "fenced"}[s]
+}
+
+// Original is an applied transfer that shall be reversed.
+type Original struct {
+	ID       string
+	Balances []Balance // as its answer has them: account, amount, parts
+	Reversed []int64   // per leg, how much of its amount was reversed before: a sum of absolute values
+}
+
+// UseKey names a Use.
+type UseKey struct{ Limit, Subject, Period string }
+
+// FundKey names a Fund.
+type FundKey struct {
+	Account int64
+	Nature  string
+}
+
+// Needs is what has to be locked and read for some transfers, in the order of the locks. Reservations and originals are
+// read first: their legs say which accounts are needed. Accounts ascend.
+type Needs struct {
+	Reservations []string // of Try, Confirm, Cancel
+	Originals    []string // of Reverse
+	Uses         []UseKey
+	Accounts     []int64
+}
+
+// Changes is what applied transfers leave, besides the accounts of the Book: what has to be written.
+type Changes struct {
+	Entries []Entry
+	// Buffered are credits to Buffered accounts: entries without Seq, Before and After.
+	Buffered []Entry
+	// Wanted are accounts that would let a debit pass after more of them was read: a merge of the buffer, all inner accounts.
+	// The batch is done again then.
+	Wanted       map[int64]bool
+	Accounts     map[int64]bool
+	Funds        map[FundKey]bool
+	Uses         map[UseKey]bool
+	Reservations map[string]bool
+	Reversed     map[string]bool // originals
+}
