@@ -77,3 +77,16 @@ func procField(path, name string) string {
 	}
 	return ""
 }
+
+// residentMiB is what this process has in memory now.
+func residentMiB() (float64, error) {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, fault.Wrap(fault.Unavailable, "read memory", err)
+	}
+	var size, resident float64
+	if _, err := fmt.Sscan(string(b), &size, &resident); err != nil {
+		return 0, fault.Wrap(fault.Internal, "parse memory", err)
+	}
+	return resident * float64(os.Getpagesize()) / (1 << 20), nil
+}
