@@ -2,6 +2,7 @@ package core
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 
@@ -66,7 +67,7 @@ type Balance struct {
 	Seq     int64 // 0: reserved, or buffered and not merged yet
 	Balance int64
 	Amount  int64  // of the leg
-	Parts   []Part // of the leg's amount, where the account has a Strategy; signed as Amount
+	Parts   []Part // of the leg's amount, where the account has a Strategy; signed as Amount, sorted by nature
 }
 
 // SameBalance reports whether both are the same.
@@ -77,20 +78,31 @@ func SameBalance(a, b Balance) bool {
 // Answer is the answer for one transfer.
 type Answer struct {
 	Outcome  Outcome
-	Code     Code      // "" where booked
-	Message  string    // for people; "" where booked
+	Code     Code      // "" where booked; NullCancelled also goes with Applied
+	Message  string    // for people; "" where there is no code
 	Field    string    // what of the transfer the code is about: legs[1].amount; "" where it is the whole
-	Balances []Balance // one per leg, in order; nil where not booked
+	Action   Action    // of an applied transfer: what it did
+	Balances []Balance // one per leg that was booked or reserved, in order; nil for a Cancel and where not booked
 }
 
-// Refuse is a refusal.
+// Refuse is a refusal of the whole.
 func Refuse(code Code, message string) Answer {
 	return Answer{Outcome: Refused, Code: code, Message: message}
 }
 
+// refuse is a refusal that names the field.
+func refuse(code Code, field, format string, args ...any) *Answer {
+	return &Answer{Outcome: Refused, Code: code, Field: field, Message: fmt.Sprintf(format, args...)}
+}
+
 // ConflictAnswer is the answer for an id that belongs to another body.
 func ConflictAnswer() Answer {
-	return Answer{Outcome: Conflict, Code: IDConflict, Message: "this id was used for another transfer"}
+	return Answer{Outcome: Conflict, Code: IDConflict, Field: "id", Message: "this id was used for another transfer"}
+}
+
+// LinkedAnswer is the answer for a transfer of a chain that another one of it breaks.
+func LinkedAnswer() Answer {
+	return Answer{Outcome: Refused, Code: LinkedFailed, Field: "linked", Message: "another transfer of its chain was refused"}
 }
 
 // Again is the answer that the same transfer gets the next time.
@@ -101,49 +113,108 @@ func (a Answer) Again() Answer {
 	return a
 }
 
-// AppendJSON appends the answer as it is remembered, without its outcome: {"b":[[account,seq,balance],…]} or
-// {"c":code,"m":message}.
+// AppendJSON appends the answer as it is remembered, without its outcome: {"a":action,"b":[[account,seq,balance,amount],…]}
+// with {"nature":amount,…} as a fifth element where the leg has parts, or {"c":code,"m":message,"f":field}. The action post,
+// empty texts and no balances are left out, but for "b" where there is nothing else.
 func (a *Answer) AppendJSON(dst []byte) []byte {
-	if a.Outcome == Refused {
-		code, _ := json.Marshal(a.Code) // strings always have a JSON form
-		message, _ := json.Marshal(a.Message)
-		dst = append(append(dst, `{"c":`...), code...)
-		dst = append(append(dst, `,"m":`...), message...)
-		return append(dst, '}')
+	dst = append(dst, '{')
+	start := len(dst)
+	for _, f := range [...]struct{ key, value string }{{"c", string(a.Code)}, {"m", a.Message}, {"f", a.Field}} {
+		if f.value != "" {
+			dst = appendText(appendKey(dst, f.key), f.value)
+		}
 	}
-	dst = append(dst, `{"b":[`...)
-	for i, b := range a.Balances {
+	if a.Action != Post {
+		dst = appendText(appendKey(dst, "a"), a.Action.String())
+	}
+	if len(a.Balances) > 0 || len(dst) == start {
+		dst = appendBalances(appendKey(dst, "b"), a.Balances)
+	}
+	return append(dst, '}')
+}
+
+func appendBalances(dst []byte, balances []Balance) []byte {
+	dst = append(dst, '[')
+	for i := range balances {
+		b := &balances[i]
 		if i > 0 {
 			dst = append(dst, ',')
 		}
 		dst = strconv.AppendInt(append(dst, '['), b.Account, 10)
 		dst = strconv.AppendInt(append(dst, ','), b.Seq, 10)
 		dst = strconv.AppendInt(append(dst, ','), b.Balance, 10)
+		dst = strconv.AppendInt(append(dst, ','), b.Amount, 10)
+		if len(b.Parts) > 0 {
+			dst = AppendParts(append(dst, ','), b.Parts)
+		}
 		dst = append(dst, ']')
 	}
-	return append(dst, ']', '}')
+	return append(dst, ']')
+}
+
+// balanceForm reads one element of appendBalances.
+type balanceForm Balance
+
+func (b *balanceForm) UnmarshalJSON(raw []byte) error {
+	var cells []json.RawMessage
+	if err := json.Unmarshal(raw, &cells); err != nil {
+		return err
+	}
+	if len(cells) < 3 || len(cells) > 5 {
+		return fmt.Errorf("a balance of %d elements", len(cells))
+	}
+	for i, into := range [...]*int64{&b.Account, &b.Seq, &b.Balance, &b.Amount} {
+		if i < len(cells) {
+			if err := json.Unmarshal(cells[i], into); err != nil {
+				return err
+			}
+		}
+	}
+	if len(cells) < 5 {
+		return nil
+	}
+	var err error
+	b.Parts, err = ParseParts(string(cells[4]))
+	return err
+}
+
+func plainBalances(forms []balanceForm) []Balance {
+	if len(forms) == 0 {
+		return nil
+	}
+	out := make([]Balance, len(forms))
+	for i := range forms {
+		out[i] = Balance(forms[i])
+	}
+	return out
 }
 
 // ParseAnswer reads what AppendJSON wrote for a transfer whose remembered outcome is applied or refused; the answer's
-// outcome is Replayed or Refused.
+// outcome is Replayed or Refused. Balances of three elements, without the amount, are read, too.
 func ParseAnswer(outcome string, raw []byte) (Answer, error) {
+	const op = "parse remembered answer"
 	var form struct {
-		Balances [][3]int64 `json:"b"`
-		Code     Code       `json:"c"`
-		Message  string     `json:"m"`
+		Balances []balanceForm `json:"b"`
+		Code     Code          `json:"c"`
+		Message  string        `json:"m"`
+		Field    string        `json:"f"`
+		Action   string        `json:"a"`
 	}
 	if err := json.Unmarshal(raw, &form); err != nil {
-		return Answer{}, fault.Wrap(fault.Internal, "parse remembered answer", err)
+		return Answer{}, fault.Wrap(fault.Internal, op, err)
+	}
+	a := Answer{Code: form.Code, Message: form.Message, Field: form.Field, Balances: plainBalances(form.Balances)}
+	var known bool
+	if a.Action, known = ParseAction(form.Action); !known {
+		return Answer{}, fault.New(fault.Internal, op, "action %q", form.Action)
 	}
 	switch outcome {
 	case "applied":
-		a := Answer{Outcome: Replayed, Balances: make([]Balance, len(form.Balances))}
-		for i, b := range form.Balances {
-			a.Balances[i] = Balance{Account: b[0], Seq: b[1], Balance: b[2]}
-		}
-		return a, nil
+		a.Outcome = Replayed
 	case "refused":
-		return Refuse(form.Code, form.Message), nil
+		a.Outcome = Refused
+	default:
+		return Answer{}, fault.New(fault.Internal, op, "outcome %q", outcome)
 	}
-	return Answer{}, fault.New(fault.Internal, "parse remembered answer", "outcome %q", outcome)
+	return a, nil
 }

@@ -57,7 +57,7 @@ func (b Book) Apply(t *Transfer, entries []Entry) (Answer, []Entry) {
 		entries = append(entries, Entry{Account: a.ID, Seq: a.Entries, Transfer: t.ID, Leg: i, Unit: l.Unit, Amount: l.Amount,
 			Before: a.Balance, After: after})
 		a.Balance = after
-		balances[i] = Balance{Account: a.ID, Seq: a.Entries, Balance: after}
+		balances[i] = Balance{Account: a.ID, Seq: a.Entries, Balance: after, Amount: l.Amount}
 	}
 	for i, was := range touched {
 		a := was.account

@@ -7,9 +7,10 @@ import (
 
 // Accounts opens and shows accounts.
 type Accounts interface {
-	// Open makes accounts with balance 0 and no entries; Balance and Entries of the argument are not looked at. An account
-	// that is there with the same name, unit and minimum is left as it is; a different one is fault.Conflict, and then none
-	// of the call's accounts is made. A bad unit or name is fault.Invalid.
+	// Open makes accounts with balance 0 and no entries, open, in real time; state, mode, sums and times of the argument are
+	// not looked at. An account that is there with the same name, tenant, unit, side, bounds, strategy and metadata is left
+	// as it is; a different one is fault.Conflict, and then none of the call's accounts is made. A bad field is
+	// fault.Invalid, and so is an id below 1.
 	Open(ctx context.Context, accounts []Account) error
 	// Balance returns the account with its balance and number of entries; fault.NotFound where there is none.
 	Balance(ctx context.Context, id int64) (Account, error)

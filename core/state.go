@@ -8,12 +8,20 @@ type Reservation struct {
 	State    ReservationState
 	Transfer Transfer // the Try; of a fence only ID
 	// Parts are what each leg reserved by nature, by leg; nil for legs of accounts without a Strategy.
-	Parts    [][]Part
+	Parts    [][]Part  // signed as the legs, in the order in which they are spent
+	Counted  []Counted // what it counts in limits
 	Day      time.Time // the accounting date of the Try: its limits' period
 	At       time.Time
 	EndedBy  string // the id of what confirmed or cancelled it
 	EndedAt  time.Time
 	LateTrys int64 // Trys that were refused by the fence
+}
+
+// Counted is what one transfer counts in one limit: its debits in Unit, of Account where the limit is an account's, else 0.
+type Counted struct {
+	Use     // Amount and Count are this transfer's alone
+	Unit    string
+	Account int64
 }
 
 // ReservationState is what has become of a reservation.
@@ -56,6 +64,8 @@ type Needs struct {
 	Originals    []string // of Reverse
 	Uses         []UseKey
 	Accounts     []int64
+	// CreditOnly are those of Accounts that are only credited, by Posts: while they are Buffered, they need not be locked.
+	CreditOnly []int64
 }
 
 // Changes is what applied transfers leave, besides the accounts of the Book: what has to be written.

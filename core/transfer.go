@@ -3,22 +3,28 @@ package core
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"math"
 	"time"
-	"unicode/utf8"
 )
 
 // The limits of a transfer. Legs: an answer, with a balance for each, has to fit a TEXT column.
 const (
-	MaxIDBytes   = 64
-	MaxKindBytes = 32
-	MaxUnitBytes = 12
-	MaxNameRunes = 128
-	MaxMemoRunes = 255
-	MaxLegs      = 1000
+	MaxIDBytes       = 64
+	MaxKindBytes     = 32
+	MaxUnitBytes     = 12
+	MaxNameRunes     = 128
+	MaxMemoRunes     = 255
+	MaxLegs          = 1000
+	MaxMetadataBytes = 2048
+	MaxTenantBytes   = 32
+	MaxOrderBytes    = 64
+	MaxProductBytes  = 32
+	MaxNatureBytes   = 24
+	MaxStrategyBytes = 32
+	MaxChain         = 500
 )
 
-// Leg is one side of a transfer: minor units of Unit, positive for a credit, negative for a debit, never zero.
+// Leg is one side of a transfer: minor units of Unit, positive for a credit, negative for a debit; zero only in a Confirm or
+// Reverse, where it books nothing of that leg.
 type Leg struct {
 	Account int64
 	Unit    string
@@ -80,66 +86,12 @@ type Transfer struct {
 	Legs   []Leg // Post, Try: 2 to 1000
 }
 
-// Nameable reports whether the id can be remembered at all. What has no such id is refused without a trace.
-func (t *Transfer) Nameable() bool { return visible(t.ID, MaxIDBytes) }
-
-// Validate says why the transfer can't be applied whatever the accounts are: the code and a sentence, or "".
-func (t *Transfer) Validate() (Code, string) {
-	switch {
-	case !t.Nameable():
-		return BadTransfer, "the id is not 1 to 64 visible ASCII characters"
-	case !visible(t.Kind, MaxKindBytes):
-		return BadTransfer, "the kind is not 1 to 32 visible ASCII characters"
-	case !Storable(t.OrderTime):
-		return BadTransfer, "the order time is not between 1970 and 9999"
-	case !printable(t.Memo, MaxMemoRunes):
-		return BadTransfer, "the memo is not UTF-8 of at most 255 characters without NUL"
-	case len(t.Legs) < 2 || len(t.Legs) > MaxLegs:
-		return BadTransfer, "a transfer has 2 to 1000 legs"
-	}
-	return t.validateLegs()
-}
-
-// validateLegs adds credits and debits per unit apart, each in 64 bits with its carry seen.
-func (t *Transfer) validateLegs() (Code, string) {
-	type total struct {
-		unit          string
-		credit, debit uint64
-	}
-	sums := make([]total, 0, 2)
-	for _, l := range t.Legs {
-		if l.Amount == 0 {
-			return BadTransfer, "a leg has the amount 0"
-		}
-		if !ValidUnit(l.Unit) {
-			return BadTransfer, "a unit is not 1 to 12 upper-case letters and digits"
-		}
-		i := 0
-		for i < len(sums) && sums[i].unit != l.Unit {
-			i++
-		}
-		if i == len(sums) {
-			sums = append(sums, total{unit: l.Unit})
-		}
-		side, amount := &sums[i].credit, uint64(l.Amount)
-		if l.Amount < 0 {
-			side, amount = &sums[i].debit, -amount
-		}
-		if amount > math.MaxInt64 || *side+amount > math.MaxInt64 {
-			return Overflow, "the legs in " + l.Unit + " exceed 64 bits"
-		}
-		*side += amount
-	}
-	for _, s := range sums {
-		if s.credit != s.debit {
-			return Unbalanced, "the legs in " + s.unit + " do not sum to zero"
-		}
-	}
-	return "", ""
-}
-
-// Total is what a transfer's row shows: the first leg's unit and the sum of the credits in it. The transfer is valid.
+// Total is what a transfer's row shows: the first leg's unit and the sum of the credits in it. The transfer is
+// valid and has its legs (Batch.Booked).
 func (t *Transfer) Total() (unit string, amount int64) {
+	if len(t.Legs) == 0 {
+		return "", 0
+	}
 	unit = t.Legs[0].Unit
 	for _, l := range t.Legs {
 		if l.Unit == unit && l.Amount > 0 {
@@ -149,25 +101,82 @@ func (t *Transfer) Total() (unit string, amount int64) {
 	return unit, amount
 }
 
-// Hash is the SHA-256 of every field, each with its length: two transfers have the same body if it is equal.
+// Hash is the SHA-256 of every field, each with its length: two transfers have the same body if it is equal. A transfer
+// that uses none of the fields which came later has the first form.
 func (t *Transfer) Hash() [32]byte {
-	buf := make([]byte, 0, 64+len(t.ID)+len(t.Kind)+len(t.Memo)+len(t.Legs)*32)
+	buf := make([]byte, 0, 128+len(t.ID)+len(t.Kind)+len(t.Memo)+len(t.Metadata)+len(t.Legs)*32)
 	text := func(s string) {
 		buf = binary.BigEndian.AppendUint32(buf, uint32(len(s)))
 		buf = append(buf, s...)
 	}
-	buf = append(buf, 1) // form of the body; another form would need another number
+	moment := func(at time.Time) {
+		if at.IsZero() {
+			buf = append(buf, 0)
+			return
+		}
+		buf = binary.BigEndian.AppendUint64(append(buf, 1), uint64(at.UnixMicro()))
+	}
+	form := t.form()
+	buf = append(buf, form)
 	text(t.ID)
 	text(t.Kind)
 	buf = binary.BigEndian.AppendUint64(buf, uint64(t.OrderTime.UnixMicro()))
 	text(t.Memo)
+	if form > 1 {
+		moment(dateOrZero(t.BusinessDate))
+		text(t.Metadata)
+		text(t.Tenant)
+		text(t.Order)
+		text(t.Product)
+		buf = append(buf, byte(t.Action))
+		text(t.Of)
+		moment(t.Expires)
+		buf = append(buf, 0)
+		if t.Linked {
+			buf[len(buf)-1] = 1
+		}
+	}
 	buf = binary.BigEndian.AppendUint32(buf, uint32(len(t.Legs)))
 	for _, l := range t.Legs {
 		buf = binary.BigEndian.AppendUint64(buf, uint64(l.Account))
 		buf = binary.BigEndian.AppendUint64(buf, uint64(l.Amount))
 		text(l.Unit)
+		if form > 1 {
+			text(l.Nature)
+		}
 	}
 	return sha256.Sum256(buf)
+}
+
+// form is the number of the body's form: 1 where no field is used that came later.
+func (t *Transfer) form() byte {
+	later := !t.BusinessDate.IsZero() || t.Metadata != "" || t.Tenant != "" || t.Order != "" || t.Product != "" ||
+		t.Action != Post || t.Of != "" || !t.Expires.IsZero() || t.Linked
+	for i := 0; i < len(t.Legs) && !later; i++ {
+		later = t.Legs[i].Nature != ""
+	}
+	if later {
+		return 2
+	}
+	return 1
+}
+
+func dateOrZero(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return Date(t)
+}
+
+// Micros is t as it is stored: UTC, microseconds, the rest cut off.
+func Micros(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+// Day is the date that a transfer belongs to outside.
+func (t *Transfer) Day() time.Time {
+	if t.BusinessDate.IsZero() {
+		return Date(t.OrderTime)
+	}
+	return Date(t.BusinessDate)
 }
 
 // Storable reports whether a DATETIME column and a shard's name can hold t.
@@ -187,26 +196,4 @@ func ValidUnit(unit string) bool {
 		}
 	}
 	return unit != "" && len(unit) <= MaxUnitBytes
-}
-
-// visible leaves the space out: the server's comparison would ignore it at the end.
-func visible(s string, limit int) bool {
-	for _, c := range []byte(s) {
-		if c <= ' ' || c > '~' {
-			return false
-		}
-	}
-	return s != "" && len(s) <= limit
-}
-
-func printable(s string, limit int) bool {
-	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > limit {
-		return false
-	}
-	for _, c := range []byte(s) {
-		if c == 0 {
-			return false
-		}
-	}
-	return true
 }

@@ -35,6 +35,8 @@ type Config struct {
 	Kafka Kafka `yaml:"kafka"`
 	// Ledger says that the core's own tables (account, transfer, entry) are datasets too. Default false.
 	Ledger bool `yaml:"ledger,omitempty"`
+	// Core says how that ledger runs.
+	Core Core `yaml:"core,omitempty"`
 	// TransferShards and EntryShards are the intervals of the ledger's time shards. Default month.
 	TransferShards catalog.Scheme `yaml:"transfer_shards,omitempty"`
 	EntryShards    catalog.Scheme `yaml:"entry_shards,omitempty"`
@@ -161,6 +163,7 @@ func (c *Config) complete() error {
 		}
 	}
 	errs = append(errs, c.checkDatasets()...)
+	errs = append(errs, c.Core.check()...)
 	if err := checkLoopback(c.HTTP); err != nil {
 		bad("http: %w", err)
 	}
@@ -236,6 +239,7 @@ func (c *Config) defaults() {
 			*v = to
 		}
 	}
+	c.Core.defaults()
 	def(&c.HeartbeatMs, 1000)
 	def(&c.QueryTimeoutMs, 30_000)
 	if c.ScanRows == 0 {

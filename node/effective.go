@@ -1,6 +1,8 @@
 package node
 
 import (
+	"maps"
+
 	"github.com/go-sql-driver/mysql"
 	"github.com/goccy/go-yaml"
 
@@ -10,12 +12,22 @@ import (
 // Public is the configuration without its secrets.
 func (c Config) Public() Config {
 	for _, s := range []*Server{&c.Live, &c.Offline, &c.Archive, &c.Control} {
-		if cfg, err := mysql.ParseDSN(s.DSN); err == nil && cfg.Passwd != "" {
-			cfg.Passwd = "***"
-			s.DSN = cfg.FormatDSN()
-		}
+		s.hide()
+	}
+	c.Core.Across.Ledgers = maps.Clone(c.Core.Across.Ledgers)
+	for name, l := range c.Core.Across.Ledgers {
+		l.hide()
+		c.Core.Across.Ledgers[name] = l
 	}
 	return c
+}
+
+// hide replaces the password.
+func (s *Server) hide() {
+	if cfg, err := mysql.ParseDSN(s.DSN); err == nil && cfg.Passwd != "" {
+		cfg.Passwd = "***"
+		s.DSN = cfg.FormatDSN()
+	}
 }
 
 // EffectiveJSON is Effective as JSON.

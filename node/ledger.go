@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"strata/catalog"
+	"strata/core/daybook"
 	coremysql "strata/core/mysql"
 	"strata/db"
 	"strata/fault"
@@ -20,8 +21,12 @@ func (n *Node) Ledger(ctx context.Context) (*coremysql.Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	return coremysql.New(ctx, coremysql.Config{DB: w, Now: n.ledgerClock, FirstDay: n.firstDay,
-		TransferShards: n.cfg.TransferShards, EntryShards: n.cfg.EntryShards, Log: n.log, At: n.at})
+	return coremysql.New(ctx, n.ledgerConfig(w))
+}
+
+func (n *Node) ledgerConfig(w *db.DB) coremysql.Config {
+	return coremysql.Config{DB: w, Now: n.ledgerClock, FirstDay: n.firstDay, Lanes: n.cfg.Core.Lanes, QueueTransfers: n.cfg.Core.QueueTransfers,
+		Horizon: n.horizon(), Consumers: n.consumers(), TransferShards: n.cfg.TransferShards, EntryShards: n.cfg.EntryShards, Log: n.log, At: n.at}
 }
 
 // ledgerDatasets are the first of all datasets.
@@ -31,7 +36,25 @@ func (n *Node) ledgerDatasets() []*catalog.Dataset { return n.datasets[:len(n.cf
 // in one snapshot, the archived ones do not change. f is called from one goroutine; the row is valid during the call. The
 // snapshot holds up DDL of the ledger's tables for as long as it takes.
 func (n *Node) LedgerRows(ctx context.Context, f func(d *catalog.Dataset, row *catalog.Row) error) error {
-	snaps, reads, err := n.ledgerSnapshots(ctx)
+	return n.rowsOf(ctx, n.ledgerDatasets(), f)
+}
+
+// LedgerAndSideRows is LedgerRows with the ledger's side tables, which come first.
+func (n *Node) LedgerAndSideRows(ctx context.Context, f func(d *catalog.Dataset, row *catalog.Row) error) error {
+	var all []*catalog.Dataset
+	for _, spec := range daybook.SideSpecs() {
+		d, err := db.Resolve(ctx, n.live, spec)
+		if err != nil {
+			return err
+		}
+		all = append(all, d)
+	}
+	return n.rowsOf(ctx, append(all, n.ledgerDatasets()...), f)
+}
+
+// rowsOf gives every row of the datasets to f, in their order within a store, live before the archive.
+func (n *Node) rowsOf(ctx context.Context, datasets []*catalog.Dataset, f func(d *catalog.Dataset, row *catalog.Row) error) error {
+	snaps, reads, err := n.ledgerSnapshots(ctx, datasets)
 	if err != nil {
 		return err
 	}
@@ -58,19 +81,19 @@ func readAll(ctx context.Context, snap *db.Snapshot, reads []db.Reading, f func(
 const snapshotTries = 5
 
 // ledgerSnapshots opens the live and the archive snapshot; a range that moves meanwhile makes it look again.
-func (n *Node) ledgerSnapshots(ctx context.Context) ([]*db.Snapshot, [][]db.Reading, error) {
+func (n *Node) ledgerSnapshots(ctx context.Context, datasets []*catalog.Dataset) ([]*db.Snapshot, [][]db.Reading, error) {
 	for try := 1; ; try++ {
-		snaps, reads, err := n.tryLedgerSnapshots(ctx)
+		snaps, reads, err := n.tryLedgerSnapshots(ctx, datasets)
 		if !fault.Is(err, fault.Stale) || try == snapshotTries {
 			return snaps, reads, err
 		}
 	}
 }
 
-func (n *Node) tryLedgerSnapshots(ctx context.Context) (snaps []*db.Snapshot, reads [][]db.Reading, err error) {
+func (n *Node) tryLedgerSnapshots(ctx context.Context, datasets []*catalog.Dataset) (snaps []*db.Snapshot, reads [][]db.Reading, err error) {
 	pools := []*db.DB{n.live, n.archive}
 	reads = make([][]db.Reading, len(pools))
-	for _, d := range n.ledgerDatasets() {
+	for _, d := range datasets {
 		view, err := n.View(ctx, d)
 		if err != nil {
 			return nil, nil, err

@@ -35,11 +35,15 @@ const (
 	drainLimit = 5 * time.Second // of requests under way when the HTTP listener stops
 )
 
+const rolesHint = "the roles are canal, sync, router, archive, core"
+
 // Roles are what Run runs.
 type Roles struct {
-	Canal  bool // heartbeats and capture
-	Sync   bool // Kafka to index
-	Router bool // the HTTP listener
+	Canal   bool // heartbeats and capture
+	Sync    bool // Kafka to index
+	Router  bool // the HTTP listener: GraphQL and, with Core, the ledger's API
+	Archive bool // the archive's cron
+	Core    bool // the ledger: lanes, vouchers, notices, jobs, its API
 }
 
 // ParseRoles reads role names.
@@ -53,12 +57,16 @@ func ParseRoles(names []string) (Roles, error) {
 			r.Sync = true
 		case "router":
 			r.Router = true
+		case "archive":
+			r.Archive = true
+		case "core":
+			r.Core = true
 		default:
-			return r, fault.New(fault.Invalid, "parse roles", "there is no role %q", n).WithHint("the roles are canal, sync, router")
+			return r, fault.New(fault.Invalid, "parse roles", "there is no role %q", n).WithHint("%s", rolesHint)
 		}
 	}
 	if r == (Roles{}) {
-		return r, fault.New(fault.Invalid, "parse roles", "none is named").WithHint("the roles are canal, sync, router")
+		return r, fault.New(fault.Invalid, "parse roles", "none is named").WithHint("%s", rolesHint)
 	}
 	return r, nil
 }
@@ -73,23 +81,49 @@ func (n *Node) Run(ctx context.Context, roles Roles) error {
 	if roles.Sync {
 		g.Go(func() error { return n.runSync(gctx) })
 	}
-	if roles.Router {
+	if roles.Archive {
 		g.Go(func() error {
-			l, err := Listen(gctx, n.cfg.HTTP)
+			s, err := n.scheduler(gctx, n.archiveJobs())
 			if err != nil {
 				return err
 			}
-			return n.Serve(gctx, l, func(base string) error {
-				n.log.Info("serving", "url", base)
-				return nil
-			})
+			return s.Run(gctx)
 		})
+	}
+	if roles.Router || roles.Core {
+		g.Go(func() error { return n.runDoors(gctx, roles) })
 	}
 	err := g.Wait()
 	if ctx.Err() != nil && fault.Is(err, fault.Interrupted) {
 		return nil
 	}
 	return err
+}
+
+// runDoors runs the HTTP listener of the roles router and core, and the ledger behind it.
+func (n *Node) runDoors(ctx context.Context, roles Roles) error {
+	var ledgers *Ledgers
+	if roles.Core {
+		var err error
+		if ledgers, err = n.Core(ctx); err != nil {
+			return err
+		}
+	}
+	l, err := Listen(ctx, n.cfg.HTTP)
+	if err != nil {
+		return err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	if ledgers != nil {
+		g.Go(func() error { return ledgers.Run(gctx) })
+	}
+	g.Go(func() error {
+		return n.serve(gctx, l, roles.Router, ledgers, func(base string) error {
+			n.log.Info("serving", "url", base)
+			return nil
+		})
+	})
+	return g.Wait()
 }
 
 func (n *Node) runBeater(ctx context.Context) error {
@@ -301,19 +335,38 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 
 // Serve answers HTTP on l, which it closes, until ctx ends; ready is told the base URL first.
 func (n *Node) Serve(ctx context.Context, l net.Listener, ready func(base string) error) error {
-	gql, err := graphql.New(graphql.Config{Router: n.router, Log: n.log})
-	if err != nil {
-		return errors.Join(err, l.Close())
-	}
+	return n.serve(ctx, l, true, nil, ready)
+}
+
+// serve is Serve for GraphQL, where asked for, and the API of the ledgers, where there are any; those run elsewhere.
+func (n *Node) serve(ctx context.Context, l net.Listener, queries bool, ledgers *Ledgers, ready func(base string) error) error {
 	mux := http.NewServeMux()
-	mux.Handle("/graphql", gql)
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute}
+	g, gctx := errgroup.WithContext(ctx)
+	if queries {
+		gql, err := graphql.New(graphql.Config{Router: n.router, Log: n.log})
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		mux.Handle("/graphql", gql)
+	}
+	if ledgers != nil {
+		api, err := ledgers.REST()
+		if err == nil {
+			err = api.Refresh(ctx)
+		}
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		mux.Handle("/v1/", api)
+		api.Guard(srv)
+		g.Go(func() error { return api.Run(gctx) })
+	}
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("/readyz", n.ready)
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute}
 	if err := ready("http://" + l.Addr().String()); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		<-gctx.Done()
 		stop, cancel := context.WithTimeout(context.Background(), drainLimit)

@@ -64,7 +64,7 @@ func (c *CheckConfigCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
 
 // ServeCmd is `serve`.
 type ServeCmd struct {
-	Roles []string `help:"Of canal, sync, router." default:"canal,sync,router"`
+	Roles []string `help:"Of canal, sync, router, archive, core." default:"canal,sync,router"`
 }
 
 // Run runs the roles until ctrl-C.

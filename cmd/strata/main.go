@@ -57,7 +57,8 @@ type CLI struct {
 	Statement   StatementCmd   `cmd:"" help:"Write an account's statement as CSV, with proof."`
 	Verify      VerifyCmd      `cmd:"" help:"Prove index, archive and ledger; exit code 1 names what differs."`
 	Archive     ArchiveCmd     `cmd:"" help:"Move closed shards to the archive."`
-	Ledger      LedgerCmd      `cmd:"" help:"The transactional core: accounts, transfers, load."`
+	Ledger      LedgerCmd      `cmd:"" help:"The transactional core: accounts, transfers, limits, days, proofs."`
+	Jobs        JobsCmd        `cmd:"" help:"What runs on a schedule: day cut, shards, expiry, purge, archive."`
 	Canal       CanalCmd       `cmd:"" help:"Capture: who leads, how far."`
 	Sync        SyncCmd        `cmd:"" help:"Index: how far, how fresh."`
 	Catalog     CatalogCmd     `cmd:"" help:"Datasets, and who owns which shard."`

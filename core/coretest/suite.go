@@ -1,5 +1,5 @@
-// Package coretest holds what every core.Ledger must pass: the sentences of the interface's comments, each with a subtest
-// of its name, and a comparison with the model in memory.
+// Package coretest holds what every core.Ledger and every core.Full must pass: the sentences of the interfaces' comments and
+// every code, each with a subtest of its name, and random workloads that are compared with the model in memory.
 package coretest
 
 import (
@@ -25,6 +25,8 @@ type Open func(t *testing.T, clock *core.Clock) core.Ledger
 type bench struct {
 	*testing.T
 	core.Ledger
+	full  core.Full // nil in Run
+	modes []core.Mode
 	clock *core.Clock
 	ctx   context.Context
 }
@@ -104,7 +106,7 @@ func (b *bench) wantAnswer(have core.Answer, outcome core.Outcome, code core.Cod
 	if have.Outcome != outcome || have.Code != code || (code == "") != (have.Message == "") {
 		b.Fatalf("the answer is %+v instead of %s %q", have, outcome, code)
 	}
-	if (outcome == core.Applied || outcome == core.Replayed) != (len(have.Balances) > 0) {
+	if booked := outcome == core.Applied || outcome == core.Replayed; (booked && have.Action != core.Cancel) != (len(have.Balances) > 0) {
 		b.Fatalf("%s with balances %v", outcome, have.Balances)
 	}
 }
@@ -139,7 +141,8 @@ func answersInOrder(b *bench) {
 	got := b.post(pay("a", 1, 100, 50), pay("b", 100, 101, 60), pay("c", 100, 101, 20))
 	b.wantAnswer(got[0], core.Applied, "")
 	b.wantAnswer(got[1], core.Refused, core.BelowMinimum)
-	want := core.Answer{Outcome: core.Applied, Balances: []core.Balance{{Account: 100, Seq: 2, Balance: 30}, {Account: 101, Seq: 1, Balance: 20}}}
+	want := core.Answer{Outcome: core.Applied, Balances: []core.Balance{{Account: 100, Seq: 2, Balance: 30, Amount: -20},
+		{Account: 101, Seq: 1, Balance: 20, Amount: 20}}}
 	if !reflect.DeepEqual(got[2], want) {
 		b.Fatalf("%+v instead of %+v", got[2], want)
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -13,97 +14,136 @@ import (
 	"strata/fault"
 )
 
-// openTries bounds CutDay and Open, which only ever wait for batches.
+// openTries bounds what only ever waits for batches.
 const openTries = 5
 
 // Open is core.Accounts. All accounts are made in one transaction.
 func (l *Ledger) Open(ctx context.Context, accounts []core.Account) error {
+	now := l.cfg.Now()
 	want := map[int64]core.Account{}
 	for _, a := range accounts {
 		if err := core.CheckAccount(&a); err != nil {
 			return err
 		}
+		a = core.Opened(a, now)
 		if have, ok := want[a.ID]; ok && !core.SameAccount(&have, &a) {
 			return core.AccountConflict(a.ID)
 		}
 		want[a.ID] = a
 	}
-	ids := make([]int64, 0, len(want))
-	for id := range want {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	now := l.cfg.Now().UTC().Truncate(time.Microsecond)
+	ids := slices.Sorted(maps.Keys(want))
 	return l.again(ctx, func() error {
 		x, err := begin(ctx, l.cfg.DB)
 		if err != nil {
 			return err
 		}
 		defer x.end()
-		for chunk := range slices.Chunk(ids, accountChunk) {
-			if err := openChunk(ctx, x, chunk, want, now); err != nil {
-				return err
-			}
+		if err := openAll(ctx, x, ids, want); err != nil {
+			return err
 		}
 		return x.commit(ctx)
 	})
 }
 
-func openChunk(ctx context.Context, x *tx, ids []int64, want map[int64]core.Account, now time.Time) error {
-	q := &text{}
-	q.start("INSERT IGNORE INTO account (id, name, unit, min_balance, balance, entries, opened_at) VALUES ")
-	for _, id := range ids {
-		a := want[id]
-		q.open()
-		q.num(id)
-		q.str(a.Name)
-		q.str(a.Unit)
-		if a.MinBalance == nil {
-			q.null()
-		} else {
-			q.num(*a.MinBalance)
-		}
-		q.num(0)
-		q.num(0)
-		q.time(now)
-		q.shut()
-	}
-	if _, err := x.exec(ctx, "open accounts", q.String()); err != nil {
-		return err
-	}
-	q.start("SELECT id, name, unit, min_balance FROM account WHERE id IN (")
-	for _, id := range ids {
-		q.num(id)
-	}
-	q.raw(") ORDER BY id LOCK IN SHARE MODE")
-	const op = "read opened accounts"
-	rows, err := x.query(ctx, op, q.String())
+func openAll(ctx context.Context, x *tx, ids []int64, want map[int64]core.Account) error {
+	_, err := x.insert(ctx, "open accounts", "INSERT IGNORE INTO account (id, name, tenant, unit, side, min_balance, max_balance, strategy, metadata, balance, entries, opened_at) VALUES ",
+		"", len(ids), func(q *text, i int) {
+			a := want[ids[i]]
+			q.num(a.ID)
+			q.str(a.Name)
+			q.str(a.Tenant)
+			q.str(a.Unit)
+			q.str(a.Side.String())
+			q.numOrNull(a.MinBalance)
+			q.numOrNull(a.MaxBalance)
+			q.str(a.Strategy)
+			q.str(a.Metadata)
+			q.num(0)
+			q.num(0)
+			q.time(a.OpenedAt)
+		})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		var have core.Account
-		if err := rows.Scan(&have.ID, &have.Name, &have.Unit, &have.MinBalance); err != nil {
-			return db.Classify(op, err)
-		}
-		if a := want[have.ID]; !core.SameAccount(&have, &a) {
-			return core.AccountConflict(have.ID)
-		}
+	return in(ctx, x, "read opened accounts", "SELECT "+accountColumns+" FROM account FORCE INDEX (PRIMARY) WHERE id IN (", ") ORDER BY id LOCK IN SHARE MODE",
+		ids, addNum, func(cells row) error {
+			have, err := scanAccount(cells)
+			if err != nil {
+				return err
+			}
+			if a := want[have.ID]; !core.SameAccount(&have, &a) {
+				return core.AccountConflict(have.ID)
+			}
+			return nil
+		})
+}
+
+// accountColumns are all of an account; lockedColumns first.
+const accountColumns = lockedColumns + ", name, metadata, opened_at"
+
+// shownColumns are an account as the outside sees it: what waits in the buffer is part of the balance.
+const shownColumns = accountColumns + ", IF(mode='buffered', (SELECT COALESCE(SUM(b.amount), 0) FROM buffer b WHERE b.account_id=account.id), 0)"
+
+func scanAccount(cells row) (core.Account, error) {
+	a, err := scanLocked(cells)
+	if err != nil {
+		return a, err
 	}
-	return db.Classify(op, rows.Err())
+	a.Name, a.Metadata = cells.str(16), cells.str(17)
+	if a.OpenedAt, err = cells.time(18); err == nil && len(cells) > 19 {
+		a.Buffered = cells.num(19)
+		a.Balance, a.Credits = a.Balance+a.Buffered, a.Credits+a.Buffered
+	}
+	return a, err
 }
 
 // Balance is core.Accounts.
 func (l *Ledger) Balance(ctx context.Context, id int64) (core.Account, error) {
-	op := fmt.Sprintf("read account %d", id)
-	a := core.Account{}
-	err := l.cfg.DB.SQL().QueryRowContext(ctx, "SELECT id, name, unit, min_balance, balance, entries FROM account WHERE id=?", id).
-		Scan(&a.ID, &a.Name, &a.Unit, &a.MinBalance, &a.Balance, &a.Entries)
-	if errors.Is(err, sql.ErrNoRows) {
-		return core.Account{}, fault.New(fault.NotFound, op, "no such account")
+	all, err := l.accounts(ctx, fmt.Sprintf("WHERE id=%d", id))
+	if err != nil {
+		return core.Account{}, err
 	}
-	return a, db.Classify(op, err)
+	if len(all) == 0 {
+		return core.Account{}, noAccount("read", id)
+	}
+	return all[0], nil
+}
+
+func noAccount(verb string, id int64) error {
+	return fault.New(fault.NotFound, fmt.Sprintf("%s account %d", verb, id), "no such account")
+}
+
+// List is core.Control.
+func (l *Ledger) List(ctx context.Context, after int64, limit int) ([]core.Account, error) {
+	return l.accounts(ctx, fmt.Sprintf("WHERE id>%d AND parent=0 ORDER BY id LIMIT %d", max(after, 0), bound(limit)))
+}
+
+// maxList bounds what one call lists.
+const maxList = 10_000
+
+func bound(limit int) int { return min(max(limit, 0), maxList) }
+
+// accounts reads accounts in one statement.
+func (l *Ledger) accounts(ctx context.Context, condition string) (out []core.Account, err error) {
+	err = l.read(ctx, func(x *tx) error {
+		return x.each(ctx, "read accounts", "SELECT "+shownColumns+" FROM account "+condition, func(cells row) error {
+			a, err := scanAccount(cells)
+			out = append(out, a)
+			return err
+		})
+	})
+	return out, err
+}
+
+// read runs f on a connection of the pool, without a transaction.
+func (l *Ledger) read(ctx context.Context, f func(x *tx) error) error {
+	x, err := connect(ctx, l.cfg.DB)
+	if err != nil {
+		return err
+	}
+	x.open = false
+	defer x.end()
+	return f(x)
 }
 
 // Answer is core.Poster.
@@ -129,10 +169,11 @@ func (l *Ledger) Day(ctx context.Context) (time.Time, error) {
 	if err := l.cfg.DB.SQL().QueryRowContext(ctx, "SELECT accounting_date FROM day WHERE id=1").Scan(&text); err != nil {
 		return time.Time{}, db.Classify(op, err)
 	}
-	return parseDay(op, text)
+	day, err := time.Parse(time.DateOnly, text)
+	return day, fault.Wrap(fault.Internal, op, err)
 }
 
-// CutDay is core.Days. It waits for the batch in flight, which holds the day in share mode.
+// CutDay is core.Days. It waits for the batches in flight, which hold the day in share mode.
 func (l *Ledger) CutDay(ctx context.Context, date time.Time) error {
 	date = core.Date(date)
 	if !core.Storable(date) {
@@ -169,4 +210,26 @@ func (l *Ledger) again(ctx context.Context, f func() error) error {
 		wait(ctx, pause)
 		pause *= 4
 	}
+}
+
+// change runs f in a transaction between two crash points, and again where that may help. f has to be right when an earlier
+// turn's commit was done though its answer was lost.
+func (l *Ledger) change(ctx context.Context, point string, f func(x *tx) error) error {
+	return l.again(ctx, func() error {
+		x, err := begin(ctx, l.cfg.DB)
+		if err != nil {
+			return err
+		}
+		defer x.end()
+		if err := f(x); err != nil {
+			return err
+		}
+		if err := l.at("core.before_" + point); err != nil {
+			return err
+		}
+		if err := x.commit(ctx); err != nil {
+			return err
+		}
+		return l.at("core.after_" + point)
+	})
 }

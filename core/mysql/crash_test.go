@@ -104,7 +104,7 @@ func TestL12_lost_commit_answer(t *testing.T) {
 			ts := []core.Transfer{}
 			for i := range 10 {
 				ts = append(ts, core.Transfer{ID: fmt.Sprint("t", i), Kind: "k", OrderTime: s.clock.Now(), Legs: []core.Leg{
-					{Account: 0, Unit: "CNY", Amount: -1}, {Account: 4, Unit: "CNY", Amount: 1}}})
+					{Account: 1, Unit: "CNY", Amount: -1}, {Account: 5, Unit: "CNY", Amount: 1}}})
 			}
 			for round := range 2 { // the second with a guess
 				for i := range ts {
@@ -143,7 +143,7 @@ func TestServerAway(t *testing.T) {
 	if err := l.Open(t.Context(), randomAccounts(0)); err != nil {
 		t.Fatal(err)
 	}
-	pay := core.Transfer{ID: "a", Kind: "k", OrderTime: s.clock.Now(), Legs: []core.Leg{{Account: 0, Unit: "CNY", Amount: -1}, {Account: 1, Unit: "CNY", Amount: 1}}}
+	pay := core.Transfer{ID: "a", Kind: "k", OrderTime: s.clock.Now(), Legs: []core.Leg{{Account: 1, Unit: "CNY", Amount: -1}, {Account: 2, Unit: "CNY", Amount: 1}}}
 	if err := m.Kill(); err != nil {
 		t.Fatal(err)
 	}

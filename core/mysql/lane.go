@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"strata/core"
 	"strata/db"
@@ -19,30 +20,16 @@ const (
 	batchLimit = 60 * time.Second // above innodb_lock_wait_timeout's default: the server's answer comes first
 )
 
-// request is one call of Post. The lane owns it from taken to done.
-type request struct {
-	transfers []core.Transfer
-	answers   []core.Answer
-	left      int
-	err       error
-	taken     atomic.Bool // by the lane, or back by its caller
-	done      chan struct{}
-}
-
-func (r *request) result() ([]core.Answer, error) {
-	if r.err != nil {
-		return nil, r.err
-	}
-	return r.answers, nil
-}
-
-// lane is what the writer keeps between batches.
+// lane posts one batch after the other on a connection of its own.
 type lane struct {
-	rest  *request // partly in the batch before
-	from  int      // its next transfer
-	known core.Book
-	blind int // batches to go without a guess
-	text  text
+	l       *Ledger
+	wake    chan struct{} // by the queue
+	working bool          // the queue's lock
+	rest    *request      // partly in the batch before
+	from    int           // its next transfer
+	x       *tx   // its connection; nil: none yet
+	blind   int   // batches to go without a guess
+	memory  guessed // for the next guess
 }
 
 // item is one transfer of a batch.
@@ -52,6 +39,7 @@ type item struct {
 	t      *core.Transfer
 	body   [32]byte
 	order  time.Time // as it is stored
+	linked bool      // the next item is of the same chain
 	same   *item     // an earlier one of the batch with this id
 	fresh  bool      // the id was not there
 	answer core.Answer
@@ -67,22 +55,37 @@ type batch struct {
 	now   time.Time
 }
 
-// Run is the lane: it posts what waits until ctx ends, and returns nil after the batch in flight. It may be called once.
-// An error is a crash point's.
+// Run runs the lanes: they post what waits until ctx ends. It returns nil after the batches in flight. It may be called
+// once. An error is a crash point's.
 func (l *Ledger) Run(ctx context.Context) error {
 	if !l.running.CompareAndSwap(false, true) {
 		return fault.New(fault.Invalid, "run ledger", "it was started before")
 	}
 	defer close(l.ended)
 	l.cfg.Log.Info("ledger started")
+	g, ctx := errgroup.WithContext(ctx)
+	for range l.cfg.Lanes {
+		n := &lane{l: l, wake: make(chan struct{}, 1)}
+		g.Go(func() error { return n.run(ctx) })
+	}
+	err := g.Wait()
+	l.cfg.Log.Info("ledger stopped")
+	return err
+}
+
+func (n *lane) run(ctx context.Context) error {
+	defer func() {
+		if n.x != nil {
+			n.x.drop() // its settings are not the pool's
+		}
+	}()
 	for {
-		b := l.fill(ctx)
+		b := n.fill(ctx)
 		if b == nil {
-			l.cfg.Log.Info("ledger stopped")
 			return nil
 		}
-		err := l.post(context.WithoutCancel(ctx), b)
-		l.answer(b, err)
+		err := n.post(context.WithoutCancel(ctx), b)
+		n.answer(b, err)
 		var crash *crashError
 		if errors.As(err, &crash) {
 			return crash.err
@@ -90,35 +93,45 @@ func (l *Ledger) Run(ctx context.Context) error {
 	}
 }
 
-// fill waits for the first transfer and takes what else is there. It returns nil when ctx has ended.
-func (l *Ledger) fill(ctx context.Context) *batch {
+// fill waits for the first call and takes what else is there. It returns nil when ctx has ended.
+func (n *lane) fill(ctx context.Context) *batch {
 	if ctx.Err() != nil {
 		return nil
 	}
 	b := &batch{}
 	ids := map[string]*item{}
 	for legs := 0; len(b.items) < maxBatch && legs < maxBatchLegs; {
-		if l.lane.rest == nil && !l.take(ctx, len(b.items) == 0) {
+		if n.rest == nil {
+			if n.rest = n.l.queue.take(ctx, n, len(b.items) == 0); n.rest == nil {
+				break
+			}
+			n.from = 0
+		}
+		end := n.chain()
+		if len(b.items) > 0 && len(b.items)+end-n.from > maxBatch {
 			break
 		}
-		r := l.lane.rest
-		it := newItem(r, l.lane.from)
-		if l.lane.from++; l.lane.from == len(r.transfers) {
-			l.lane.rest = nil
-		}
-		if it.t.Nameable() {
-			it.same = ids[it.t.ID]
-			if it.same == nil {
-				ids[it.t.ID] = it
+		for ; n.from < end; n.from++ {
+			it := newItem(n.rest, n.from)
+			it.linked = n.from < end-1
+			if it.t.Nameable() {
+				it.same = ids[it.t.ID]
+				if it.same == nil {
+					ids[it.t.ID] = it
+				}
 			}
+			b.items = append(b.items, it)
+			legs += min(len(it.t.Legs), core.MaxLegs)
 		}
-		b.items = append(b.items, it)
-		legs += min(len(it.t.Legs), core.MaxLegs)
+		if n.from == len(n.rest.transfers) {
+			n.rest = nil
+		}
 	}
 	if len(b.items) == 0 {
 		return nil
 	}
-	b.now = l.cfg.Now().UTC().Truncate(time.Microsecond)
+	n.l.queue.started()
+	b.now = core.Micros(n.l.cfg.Now())
 	for _, it := range b.items {
 		if !core.Storable(it.order) {
 			it.order = b.now // it is refused; its id is remembered
@@ -127,38 +140,23 @@ func (l *Ledger) fill(ctx context.Context) *batch {
 	return b
 }
 
-// take makes the next request the one to take from.
-func (l *Ledger) take(ctx context.Context, wait bool) bool {
-	for {
-		var r *request
-		select {
-		case r = <-l.queue:
-		default:
-			if !wait {
-				return false
-			}
-			select {
-			case r = <-l.queue:
-			case <-ctx.Done():
-				return false
-			}
-		}
-		if r.taken.CompareAndSwap(false, true) {
-			l.lane.rest, l.lane.from = r, 0
-			return true
-		}
-		l.queued.Add(-int64(len(r.transfers))) // its caller took it back
-	}
+// chain returns where the chain ends that starts at the call's next transfer. One that is too long, or whose end is not in
+// the call, is refused as a whole by core.
+func (n *lane) chain() (end int) {
+	return n.from + core.Chain(n.rest.transfers[n.from:], func(t core.Transfer) bool { return t.Linked })
 }
 
 func newItem(r *request, at int) *item {
 	t := &r.transfers[at]
-	return &item{of: r, at: at, t: t, body: t.Hash(), order: t.OrderTime.UTC().Truncate(time.Microsecond)}
+	return &item{of: r, at: at, t: t, body: t.Hash(), order: core.Micros(t.OrderTime)}
 }
 
 // answer hands out a batch's answers, or its error.
-func (l *Ledger) answer(b *batch, err error) {
+func (n *lane) answer(b *batch, err error) {
+	l := n.l
 	l.stats.batches.Add(1)
+	l.pace.did(len(b.items))
+	var done []*request
 	for _, it := range b.items {
 		r := it.of
 		if err != nil && r.err == nil {
@@ -168,46 +166,50 @@ func (l *Ledger) answer(b *batch, err error) {
 			l.stats.outcomes[it.answer.Outcome].Add(1)
 		}
 		r.answers[it.at] = it.answer
-		l.queued.Add(-1)
 		if r.left--; r.left == 0 {
-			close(r.done)
+			done = append(done, r)
 		}
+	}
+	l.queued.Add(-int64(len(b.items)))
+	l.queue.release(n, done, n.rest != nil)
+	for _, r := range done {
+		close(r.done)
 	}
 }
 
 // post does the batch, again and in halves where need be. After an error nothing is known about it.
-func (l *Ledger) post(ctx context.Context, b *batch) error {
+func (n *lane) post(ctx context.Context, b *batch) error {
 	pause := firstPause
 	for try := 1; ; try++ {
-		err := l.try(ctx, b)
+		err := n.try(ctx, b)
 		var missing *missingShard
 		var unknown *unknownCommit
 		switch {
 		case err == nil:
 			return nil
 		case errors.As(err, &missing):
-			if err = l.makeShard(ctx, missing); err == nil {
+			if err = n.l.makeShard(ctx, missing); err == nil {
 				break
 			}
 			if !retryable(err) {
 				return err
 			}
 		case errors.As(err, &unknown):
-			l.stats.ambiguous.Add(1)
+			n.l.stats.ambiguous.Add(1)
 			for _, it := range b.items {
 				it.sent = it.answer
 			}
-		case retryable(err):
+		case retryable(err), errors.Is(err, errRaced):
 		case refusesData(err):
-			return l.halve(ctx, b, err)
+			return n.halve(ctx, b, err)
 		default:
 			return err
 		}
 		if try == maxTries {
 			return err
 		}
-		l.stats.retries.Add(1)
-		l.lane.blind = 1 // somebody else is at work, or the known states are doubtful
+		n.l.stats.retries.Add(1)
+		n.blind = 1 // somebody else is at work, or the known states are doubtful
 		if missing == nil {
 			wait(ctx, pause)
 			pause = min(2*pause, maxPause)
@@ -216,45 +218,60 @@ func (l *Ledger) post(ctx context.Context, b *batch) error {
 }
 
 // try does the batch with a guess if there may be one, else, or if the guess was wrong, without.
-func (l *Ledger) try(ctx context.Context, b *batch) error {
+func (n *lane) try(ctx context.Context, b *batch) error {
 	ctx, cancel := context.WithTimeout(ctx, batchLimit)
 	defer cancel()
-	if l.lane.blind > 0 {
-		l.lane.blind--
-		return l.attempt(ctx, b, nil)
+	if n.blind > 0 {
+		n.blind--
+		return n.attempt(ctx, b, nil)
 	}
-	guess := l.guess(b)
+	guess := n.guess(b)
 	if guess == nil {
-		return l.attempt(ctx, b, nil)
+		return n.attempt(ctx, b, nil)
 	}
-	err := l.attempt(ctx, b, guess)
+	err := n.attempt(ctx, b, guess)
 	if errors.Is(err, errWrongGuess) {
-		l.stats.missed.Add(1)
-		l.lane.blind = 8 // another poster's accounts, or replays: both come in runs
-		return l.attempt(ctx, b, nil)
+		n.l.stats.missed.Add(1)
+		n.blind = 8 // another poster's accounts, or replays: both come in runs
+		return n.attempt(ctx, b, nil)
 	}
 	if err == nil {
-		l.stats.guessed.Add(1)
+		n.l.stats.guessed.Add(1)
 	}
 	return err
 }
 
-// halve finds the transfer that the server does not take: it alone gets Failed. The halves keep the order.
-func (l *Ledger) halve(ctx context.Context, b *batch, cause error) error {
-	if len(b.items) == 1 {
-		it := b.items[0]
-		it.answer = core.Answer{Outcome: core.Failed, Code: core.NotStorable, Message: "the database did not take this transfer"}
-		l.cfg.Log.Warn("transfer not storable", "transfer", it.t.ID, "err", cause)
+// chains gives the batch's chains in order, single transfers too.
+func (b *batch) chains() [][]*item {
+	var out [][]*item
+	for from, i := 0, 0; i < len(b.items); i++ {
+		if !b.items[i].linked {
+			out = append(out, b.items[from:i+1])
+			from = i + 1
+		}
+	}
+	return out
+}
+
+// halve finds the transfer that the server does not take: it alone, with its chain, gets Failed. The halves keep the order
+// and cut no chain.
+func (n *lane) halve(ctx context.Context, b *batch, cause error) error {
+	chains := b.chains()
+	if len(chains) == 1 {
+		for _, it := range b.items {
+			it.answer = core.Answer{Outcome: core.Failed, Code: core.NotStorable, Message: "the database did not take this transfer"}
+			n.l.cfg.Log.Warn("transfer not storable", "transfer", it.t.ID, "err", cause)
+		}
 		return nil
 	}
-	middle := len(b.items) / 2
-	for _, half := range [][]*item{b.items[:middle], b.items[middle:]} {
-		for _, it := range half {
-			if it.same != nil && !slices.Contains(half, it.same) {
+	for _, half := range [][][]*item{chains[:len(chains)/2], chains[len(chains)/2:]} {
+		items := slices.Concat(half...)
+		for _, it := range items {
+			if it.same != nil && !slices.Contains(items, it.same) {
 				it.same = nil // it was posted in the other half: its id is there now
 			}
 		}
-		if err := l.post(ctx, &batch{items: half, now: b.now}); err != nil {
+		if err := n.post(ctx, &batch{items: items, now: b.now}); err != nil {
 			return err
 		}
 	}

@@ -62,7 +62,7 @@ func randomAccounts(base int64) []core.Account {
 	zero := int64(0)
 	var out []core.Account
 	for i := range int64(10) {
-		a := core.Account{ID: base + i, Name: "x", Unit: "CNY"}
+		a := core.Account{ID: base + 1 + i, Name: "x", Unit: "CNY"}
 		if i >= 4 {
 			a.MinBalance = &zero
 		}
@@ -90,7 +90,7 @@ func randomTransfer(round int, base int64, now time.Time) *rapid.Generator[core.
 				unit = "USD"
 			}
 			a := amount.Draw(rt, "amount") * rapid.SampledFrom([]int64{1, -1}).Draw(rt, "sign")
-			t.Legs = append(t.Legs, core.Leg{Account: base + i, Unit: unit, Amount: a})
+			t.Legs = append(t.Legs, core.Leg{Account: base + 1 + i, Unit: unit, Amount: a})
 			left[unit] -= a
 		}
 		for unit, a := range map[string]int64{"CNY": left["CNY"], "USD": left["USD"]} {
@@ -101,7 +101,7 @@ func randomTransfer(round int, base int64, now time.Time) *rapid.Generator[core.
 			if rapid.IntRange(0, 20).Draw(rt, "unbalanced") == 0 {
 				a++
 			}
-			t.Legs = append(t.Legs, core.Leg{Account: base + i, Unit: unit, Amount: a})
+			t.Legs = append(t.Legs, core.Leg{Account: base + 1 + i, Unit: unit, Amount: a})
 		}
 		return t
 	})
@@ -110,15 +110,15 @@ func randomTransfer(round int, base int64, now time.Time) *rapid.Generator[core.
 // sameRows compares what the round left in the tables with the model.
 func sameRows(t *testing.T, rt *rapid.T, l *running, model *memory.Ledger, round int, base int64) {
 	for i := range int64(10) {
-		a, err := l.Balance(t.Context(), base+i)
-		b, _ := model.Balance(t.Context(), base+i)
+		a, err := l.Balance(t.Context(), base+1+i)
+		b, _ := model.Balance(t.Context(), base+1+i)
 		if err != nil || !reflect.DeepEqual(a, b) {
 			rt.Fatalf("%+v instead of %+v (%v)", a, b, err)
 		}
 	}
 	have := map[string]bool{}
 	rows, err := l.db.SQL().Query(fmt.Sprintf(`SELECT CONCAT_WS('|', account_id, seq, transfer_id, leg, unit, amount, balance_before, balance_after,
-		accounting_date, order_time) FROM entry_202605 WHERE account_id BETWEEN %d AND %d`, base, base+9))
+		accounting_date, order_time) FROM entry_202605 WHERE account_id BETWEEN %d AND %d`, base+1, base+10))
 	if err != nil {
 		rows, err = l.db.SQL().Query("SELECT '' FROM day WHERE 1=0") // nothing was booked yet: no shard
 	}
@@ -171,7 +171,7 @@ func TestL12_two_processes_stay_exact(t *testing.T) {
 						id = fmt.Sprintf("common-%d-%d", c, i)
 					}
 					ts = append(ts, core.Transfer{ID: id, Kind: "k", OrderTime: s.clock.Now(), Legs: []core.Leg{
-						{Account: int64(i % 3), Unit: "CNY", Amount: -1}, {Account: int64(4 + (i+1)%3), Unit: "CNY", Amount: 1}}})
+						{Account: int64(1 + i%3), Unit: "CNY", Amount: -1}, {Account: int64(5 + (i+1)%3), Unit: "CNY", Amount: 1}}})
 				}
 				answers, err := l.Post(t.Context(), ts)
 				if err != nil {

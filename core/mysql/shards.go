@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"strata/catalog"
@@ -18,18 +19,41 @@ func (l *Ledger) makeTables(ctx context.Context) error {
 	if err := db.EnsureTables(ctx, l.cfg.DB); err != nil {
 		return err
 	}
-	for _, ddl := range []string{
-		core.AccountTable, core.TransferIDTable, core.DayTable,
-		createShard(l.transfer.LateShard(1).Table, core.TransferTable),
-		createShard(l.entry.LateShard(1).Table, core.EntryTable),
-	} {
+	tables := append([]string{core.AccountTable, core.TransferIDTable, core.DayTable,
+		createShard(l.transfer.LateShard(1).Table, core.TransferTable), createShard(l.entry.LateShard(1).Table, core.EntryTable)}, core.SideTables()...)
+	for _, ddl := range tables {
 		if _, err := l.cfg.DB.SQL().ExecContext(ctx, ddl); err != nil {
 			return db.Classify("make ledger tables", err)
 		}
 	}
+	if err := l.checkTables(ctx); err != nil {
+		return err
+	}
 	_, err := l.cfg.DB.SQL().ExecContext(ctx, "INSERT IGNORE INTO day (id, accounting_date) VALUES (1, ?)",
 		core.Date(l.cfg.FirstDay).Format(time.DateOnly))
 	return db.Classify("open first day", err)
+}
+
+// checkTables refuses the tables of an earlier version: they lack columns here and in the archive, and the sums of debits and
+// credits would have to be made from all entries, wherever they are.
+func (l *Ledger) checkTables(ctx context.Context) error {
+	const op = "check ledger tables"
+	var missing []string
+	for table, column := range map[string]string{"account": "debits", "day": "settings", l.transfer.LateShard(1).Table: "business_date", l.entry.LateShard(1).Table: "funds"} {
+		columns, _, err := db.Describe(ctx, l.cfg.DB, table)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(columns, func(c catalog.Column) bool { return c.Name == column }) {
+			missing = append(missing, table+"."+column)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	slices.Sort(missing)
+	return fault.New(fault.Unsafe, op, "the ledger in schema %s was made by an earlier version: no %s", l.cfg.DB.Schema(), strings.Join(missing, ", ")).
+		WithHint("use an empty schema, and bring balances over by ledger import")
 }
 
 func createShard(table, columns string) string {
@@ -96,17 +120,3 @@ func isReleased(ctx context.Context, x *tx, d *catalog.Dataset, table string) (b
 	return catalog.State(state) == catalog.Released, db.Classify(op, err)
 }
 
-// lockDay reads the accounting date so that it can't be cut before x ends.
-func lockDay(ctx context.Context, x *tx) (time.Time, error) {
-	const op = "read accounting date"
-	var text string
-	if err := x.conn.QueryRowContext(ctx, "SELECT accounting_date FROM day WHERE id=1 LOCK IN SHARE MODE").Scan(&text); err != nil {
-		return time.Time{}, db.Classify(op, err)
-	}
-	return parseDay(op, text)
-}
-
-func parseDay(op, text string) (time.Time, error) {
-	day, err := time.Parse(time.DateOnly, text)
-	return day, fault.Wrap(fault.Internal, op, err)
-}

@@ -13,7 +13,7 @@ import (
 )
 
 func payAt(id string, at time.Time) core.Transfer {
-	return core.Transfer{ID: id, Kind: "k", OrderTime: at, Legs: []core.Leg{{Account: 0, Unit: "CNY", Amount: -1}, {Account: 1, Unit: "CNY", Amount: 1}}}
+	return core.Transfer{ID: id, Kind: "k", OrderTime: at, Legs: []core.Leg{{Account: 1, Unit: "CNY", Amount: -1}, {Account: 2, Unit: "CNY", Amount: 1}}}
 }
 
 // fence puts a fence on a table, as a mover does.

@@ -11,13 +11,16 @@ import (
 type text struct {
 	buf   []byte
 	first bool // no comma before the next
-	json  []byte
+	more  []byte // a cell in the making
 }
 
 func (q *text) start(head string) { q.buf, q.first = append(q.buf[:0], head...), true }
 
 // raw appends SQL.
 func (q *text) raw(s string) { q.buf = append(q.buf, s...) }
+
+// list appends SQL that opens a list.
+func (q *text) list(s string) { q.raw(s); q.first = true }
 
 // null appends NULL.
 func (q *text) null() { q.sep(); q.raw("NULL") }
@@ -36,6 +39,14 @@ func (q *text) shut() { q.buf, q.first = append(q.buf, ')'), false }
 
 func (q *text) num(n int64) { q.sep(); q.buf = strconv.AppendInt(q.buf, n, 10) }
 
+func (q *text) numOrNull(n *int64) {
+	if n == nil {
+		q.null()
+		return
+	}
+	q.num(*n)
+}
+
 // str appends a character literal.
 func (q *text) str(s string) { q.sep(); q.buf = quote(q.buf, s) }
 
@@ -51,6 +62,20 @@ func (q *text) lit(literal string) { q.sep(); q.raw(literal) }
 func (q *text) time(t time.Time) {
 	q.sep()
 	q.buf = t.AppendFormat(q.buf, "'2006-01-02 15:04:05.000000'")
+}
+
+// timeOrNull appends NULL for the zero time.
+func (q *text) timeOrNull(t time.Time) {
+	if t.IsZero() {
+		q.null()
+		return
+	}
+	q.time(t.UTC())
+}
+
+func (q *text) date(t time.Time) {
+	q.sep()
+	q.buf = t.AppendFormat(q.buf, "20060102")
 }
 
 func timeText(t time.Time) string { return t.Format("'2006-01-02 15:04:05.000000'") }
@@ -76,21 +101,19 @@ func quote[S string | []byte](dst []byte, s S) []byte {
 	return append(dst, '\'')
 }
 
-// answer appends a row of transfer_id, with the item's answer or with an empty one.
+// answer appends the cells of a row of transfer_id, with the item's answer or with an empty one.
 func (q *text) answer(it *item, now string, known bool) {
-	q.open()
 	q.str(it.t.ID)
 	q.bytes(it.body[:])
 	outcome := "refused"
-	q.json = q.json[:0]
+	q.more = q.more[:0]
 	if known {
-		q.json = it.answer.AppendJSON(q.json)
+		q.more = it.answer.AppendJSON(q.more)
 		outcome = it.answer.Outcome.String()
 	}
 	q.str(outcome)
 	q.sep()
-	q.buf = quote(q.buf, q.json)
+	q.buf = quote(q.buf, q.more)
 	q.time(it.order)
 	q.lit(now)
-	q.shut()
 }

@@ -12,114 +12,153 @@ import (
 	"strata/db"
 )
 
-// write inserts the rows of the applied transfers, then sets balances and, where they were not guessed, answers.
-func (l *Ledger) write(ctx context.Context, x *tx, b *batch, f *found, answers bool) error {
-	if err := l.at("core.before_rows"); err != nil {
+// booked is a transfer that gets a row, with the legs that it booked.
+type booked struct {
+	*item
+	t *core.Transfer
+}
+
+// write inserts the rows of the applied transfers, then sets balances and what else changed, and, where they were not
+// guessed, answers.
+func (n *lane) write(ctx context.Context, x *tx, b *batch, f *found, answers bool) error {
+	if err := n.l.at("core.before_rows"); err != nil {
 		return err
 	}
-	orders := map[string]time.Time{}
-	if err := l.writeTransfers(ctx, x, b.now, f, orders); err != nil {
+	rows := f.booked()
+	if err := n.l.writeTransfers(ctx, x, b.now, f, rows); err != nil {
 		return err
 	}
-	if err := l.writeEntries(ctx, x, b.now, f, orders); err != nil {
+	if err := n.l.writeEntries(ctx, x, b.now, f, rows); err != nil {
 		return err
 	}
-	if err := l.at("core.after_rows"); err != nil {
+	if err := n.l.at("core.after_rows"); err != nil {
 		return err
 	}
-	if err := l.writeBalances(ctx, x, f); err != nil {
+	if err := writeBalances(ctx, x, f); err != nil {
 		return err
 	}
-	if err := l.at("core.after_balances"); err != nil {
+	if err := n.l.at("core.after_balances"); err != nil {
+		return err
+	}
+	if err := n.l.writeSide(ctx, x, b, f, rows); err != nil {
 		return err
 	}
 	if !answers {
 		return nil
 	}
-	q := &l.lane.text
-	q.start("INSERT INTO transfer_id (id, body_hash, outcome, answer, order_time, posted_at) VALUES ")
 	now := timeText(b.now)
-	for _, it := range f.fresh {
-		q.answer(it, now, true)
-	}
-	q.raw(" ON DUPLICATE KEY UPDATE outcome=VALUES(outcome), answer=VALUES(answer)")
-	_, err := x.exec(ctx, "write answers", q.String())
+	_, err := x.insert(ctx, "write answers", "INSERT INTO transfer_id (id, body_hash, outcome, answer, order_time, posted_at) VALUES ",
+		" ON DUPLICATE KEY UPDATE outcome=VALUES(outcome), answer=VALUES(answer)", len(f.fresh),
+		func(q *text, i int) { q.answer(f.fresh[i], now, true) })
 	return err
 }
 
-// writeTransfers inserts by shard, in the order of the shards' names, and collects the order times by id.
-func (l *Ledger) writeTransfers(ctx context.Context, x *tx, now time.Time, f *found, orders map[string]time.Time) error {
-	shards, day, posted := map[string][]*item{}, dateText(f.day), timeText(now)
+// booked lists the fresh transfers that were booked: no Try, no Cancel.
+func (f *found) booked() []booked {
+	out := make([]booked, 0, len(f.fresh))
 	for _, it := range f.fresh {
-		if it.answer.Outcome != core.Applied {
+		if it.answer.Outcome != core.Applied || it.t.Action == core.Try || it.t.Action == core.Cancel {
 			continue
 		}
-		orders[it.t.ID] = it.order
-		table := l.transfer.ShardAt(catalog.At(it.order)).Table
-		shards[table] = append(shards[table], it)
+		b := booked{it, it.t}
+		if it.t.Action != core.Post {
+			whole := f.Booked(it.t, &it.answer)
+			b.t = &whole
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
+// writeTransfers inserts by shard, in the order of the shards' names.
+func (l *Ledger) writeTransfers(ctx context.Context, x *tx, now time.Time, f *found, rows []booked) error {
+	shards, day, posted := map[string][]booked{}, dateText(f.Day), timeText(now)
+	for _, r := range rows {
+		table := l.transfer.ShardAt(catalog.At(r.order)).Table
+		shards[table] = append(shards[table], r)
 	}
 	for _, table := range slices.Sorted(maps.Keys(shards)) {
-		rows := func(q *text) {
-			for _, it := range shards[table] {
-				unit, amount := it.t.Total()
-				q.open()
-				q.str(it.t.ID)
-				q.str(it.t.Kind)
-				q.time(it.order)
-				q.lit(day)
-				q.lit(posted)
-				q.num(int64(len(it.t.Legs)))
-				q.str(unit)
-				q.num(amount)
-				q.str(it.t.Memo)
-				q.shut()
-			}
+		rows := shards[table]
+		plain := !slices.ContainsFunc(rows, func(r booked) bool { return !isPlain(r.t) })
+		columns := "id, kind, order_time, accounting_date, posted_at, legs, unit, amount, memo, business_date"
+		if !plain {
+			columns += ", action, of_id, tenant, merchant_order, product, metadata"
 		}
-		if err := l.insert(ctx, x, l.transfer, table, "id, kind, order_time, accounting_date, posted_at, legs, unit, amount, memo", rows); err != nil {
+		err := l.insert(ctx, x, l.transfer, table, columns, len(rows), func(q *text, i int) {
+			r := rows[i]
+			unit, amount := r.t.Total()
+			q.str(r.t.ID)
+			q.str(r.t.Kind)
+			q.time(r.order)
+			q.lit(day)
+			q.lit(posted)
+			q.num(int64(len(r.t.Legs)))
+			q.str(unit)
+			q.num(amount)
+			q.str(r.t.Memo)
+			q.date(r.t.Day())
+			if !plain {
+				for _, s := range [...]string{r.t.Action.String(), r.t.Of, r.t.Tenant, r.t.Order, r.t.Product, r.t.Metadata} {
+					q.str(s)
+				}
+			}
+		})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// writeEntries inserts in the order of the primary key: fewer pages, and one lock order.
-func (l *Ledger) writeEntries(ctx context.Context, x *tx, now time.Time, f *found, orders map[string]time.Time) error {
-	if len(f.entries) == 0 {
-		return nil
-	}
-	day, posted := dateText(f.day), timeText(now)
-	slices.SortFunc(f.entries, func(a, b core.Entry) int {
-		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Seq, b.Seq))
-	})
-	rows := func(q *text) {
-		for i := range f.entries {
-			e := &f.entries[i]
-			q.open()
-			q.num(e.Account)
-			q.num(e.Seq)
-			q.str(e.Transfer)
-			q.num(int64(e.Leg))
-			q.str(e.Unit)
-			q.num(e.Amount)
-			q.num(e.Before)
-			q.num(e.After)
-			q.lit(day)
-			q.time(orders[e.Transfer])
-			q.lit(posted)
-			q.shut()
-		}
-	}
-	return l.insert(ctx, x, l.entry, l.entry.ShardAt(catalog.At(f.day)).Table,
-		"account_id, seq, transfer_id, leg, unit, amount, balance_before, balance_after, accounting_date, order_time, posted_at", rows)
+// isPlain reports whether the row's later columns have their defaults.
+func isPlain(t *core.Transfer) bool {
+	return t.Action == core.Post && t.Of == "" && t.Tenant == "" && t.Order == "" && t.Product == "" && t.Metadata == ""
 }
 
-// insert writes one shard's rows in one statement, or all of them to the late shard where the range has left live.
-func (l *Ledger) insert(ctx context.Context, x *tx, d *catalog.Dataset, table, columns string, rows func(*text)) error {
+// writeEntries inserts in the order of the primary key: fewer pages, and one lock order.
+func (l *Ledger) writeEntries(ctx context.Context, x *tx, now time.Time, f *found, rows []booked) error {
+	entries := f.Changes.Entries
+	if len(entries) == 0 {
+		return nil
+	}
+	orders := make(map[string]time.Time, len(rows))
+	for _, r := range rows {
+		orders[r.t.ID] = r.order
+	}
+	day, posted := dateText(f.Day), timeText(now)
+	slices.SortFunc(entries, func(a, b core.Entry) int {
+		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Seq, b.Seq))
+	})
+	columns := "account_id, seq, transfer_id, leg, unit, amount, balance_before, balance_after, accounting_date, order_time, posted_at"
+	split := slices.ContainsFunc(entries, func(e core.Entry) bool { return len(e.Parts) > 0 })
+	if split {
+		columns += ", funds"
+	}
+	return l.insert(ctx, x, l.entry, l.entry.ShardAt(catalog.At(f.Day)).Table, columns, len(entries), func(q *text, i int) {
+		e := &entries[i]
+		q.num(e.Account)
+		q.num(e.Seq)
+		q.str(e.Transfer)
+		q.num(int64(e.Leg))
+		q.str(e.Unit)
+		q.num(e.Amount)
+		q.num(e.Before)
+		q.num(e.After)
+		q.lit(day)
+		q.time(orders[e.Transfer])
+		q.lit(posted)
+		if split {
+			q.more = core.AppendParts(q.more[:0], e.Parts)
+			q.sep()
+			q.buf = quote(q.buf, q.more)
+		}
+	})
+}
+
+// insert writes one shard's rows, or all of a statement to the late shard where the range has left live.
+func (l *Ledger) insert(ctx context.Context, x *tx, d *catalog.Dataset, table, columns string, n int, row func(q *text, i int)) error {
 	into := func(table string) (int64, error) {
-		q := &l.lane.text
-		q.start("INSERT INTO " + db.Quote(table) + " (" + columns + ") VALUES ")
-		rows(q)
-		return x.exec(ctx, "insert into "+table, q.String())
+		return x.insert(ctx, "insert into "+table, "INSERT INTO "+db.Quote(table)+" ("+columns+") VALUES ", "", n, row)
 	}
 	_, err := into(table)
 	switch {
@@ -137,35 +176,38 @@ func (l *Ledger) insert(ctx context.Context, x *tx, d *catalog.Dataset, table, c
 	default:
 		return err
 	}
-	n, err := into(d.LateShard(1).Table)
-	l.stats.late.Add(n)
+	late, err := into(d.LateShard(1).Table)
+	l.stats.late.Add(late)
 	return err
 }
 
 // writeBalances sets what the batch left. The accounts are locked and exist, so that every row is an update.
-func (l *Ledger) writeBalances(ctx context.Context, x *tx, f *found) error {
-	if len(f.entries) == 0 {
+func writeBalances(ctx context.Context, x *tx, f *found) error {
+	ids := slices.Sorted(maps.Keys(f.Changes.Accounts))
+	if len(ids) == 0 {
 		return nil
 	}
-	q := &l.lane.text
-	q.start("INSERT INTO account (id, name, unit, balance, entries, opened_at) VALUES ")
-	last, day := int64(0), dateText(f.day)
-	for i := range f.entries { // ascending by account
-		a := f.book[f.entries[i].Account]
-		if i > 0 && a.ID == last {
-			continue
-		}
-		last = a.ID
-		q.open()
-		q.num(a.ID)
-		q.str("")
-		q.str("")
-		q.num(a.Balance)
-		q.num(a.Entries)
-		q.lit(day) // like name and unit, for the form only
-		q.shut()
+	pending := f.guess == nil // a guessed batch reserves nothing
+	head, tail := "", ""
+	if pending {
+		head, tail = ", pending_debits, pending_credits", ", pending_debits=VALUES(pending_debits), pending_credits=VALUES(pending_credits)"
 	}
-	q.raw(" ON DUPLICATE KEY UPDATE balance=VALUES(balance), entries=VALUES(entries)")
-	_, err := x.exec(ctx, "write balances", q.String())
+	_, err := x.insert(ctx, "write balances", "INSERT INTO account (id, name, unit, balance, debits, credits, entries, opened_at"+head+") VALUES ",
+		" ON DUPLICATE KEY UPDATE balance=VALUES(balance), debits=VALUES(debits), credits=VALUES(credits), entries=VALUES(entries)"+tail,
+		len(ids), func(q *text, i int) {
+			a := f.Accounts[ids[i]]
+			q.num(a.ID)
+			q.str("")
+			q.str("")
+			q.num(a.Balance)
+			q.num(a.Debits)
+			q.num(a.Credits)
+			q.num(a.Entries)
+			q.num(20000101) // like name and unit, for the form only
+			if pending {
+				q.num(a.PendingDebits)
+				q.num(a.PendingCredits)
+			}
+		})
 	return err
 }

@@ -1,0 +1,157 @@
+package core_test
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"strata/core"
+	"strata/fault"
+)
+
+func (e *engine) change(id int64, do func(a *core.Account) error) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a, ok := e.accounts[id]
+	if !ok {
+		return fault.New(fault.NotFound, "change account", "no such account")
+	}
+	err := do(&a)
+	e.accounts[id] = a
+	return err
+}
+
+func (e *engine) SetState(_ context.Context, id int64, state core.State) error {
+	return e.change(id, func(a *core.Account) error {
+		pending := a.Balance != 0 || a.PendingDebits != 0 || a.PendingCredits != 0 || len(e.buffer[id]) > 0
+		if a.State == state {
+			return nil
+		}
+		if a.State == core.Closed || state == core.Closed && pending {
+			return fault.New(fault.Conflict, "set state", "it is closed, or not empty")
+		}
+		a.State = state
+		return nil
+	})
+}
+
+func (e *engine) SetBounds(_ context.Context, id int64, low, high *int64) error {
+	return e.change(id, func(a *core.Account) error {
+		if !core.ValidBounds(low, high) {
+			return fault.New(fault.Invalid, "set bounds", "no room")
+		}
+		a.MinBalance, a.MaxBalance = low, high
+		return nil
+	})
+}
+
+func (e *engine) SwitchMode(_ context.Context, id int64, mode core.Mode, inner int) error {
+	return e.change(id, func(a *core.Account) error {
+		if mode > core.Simple || mode == core.SubAccounts && (inner < 2 || inner > 64) {
+			return fault.New(fault.Invalid, "switch mode", "bad mode")
+		}
+		b := &core.Batch{Accounts: map[int64]*core.Account{id: a}, Funds: map[core.FundKey]*core.Fund{}}
+		for key, f := range e.funds {
+			if key.Account == id {
+				b.Funds[key] = &f
+			}
+		}
+		if no := b.Merge(e.buffer[id]); no != nil {
+			return fault.New(fault.Internal, "merge", "%s", no.Message)
+		}
+		delete(e.buffer, id)
+		for key := range b.Changes.Funds {
+			e.funds[key] = *b.Funds[key]
+		}
+		e.entries = append(e.entries, b.Changes.Entries...)
+		a.Mode, a.Buffered = mode, 0
+		return nil
+	})
+}
+
+// reservation reads the written form.
+func (e *engine) reservation(k kept) core.Reservation {
+	r := k.Reservation
+	if err := core.ParseReservation(k.body, &r); err != nil {
+		panic(err)
+	}
+	return r
+}
+
+func (e *engine) Reservation(_ context.Context, id string) (core.Reservation, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	k, ok := e.reservations[id]
+	if !ok {
+		return core.Reservation{}, fault.New(fault.NotFound, "read reservation", "no such reservation")
+	}
+	return e.reservation(k), nil
+}
+
+func (e *engine) ListReservations(_ context.Context, state core.ReservationState, after string, limit int) ([]core.Reservation, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []core.Reservation
+	for _, id := range slices.Sorted(maps.Keys(e.reservations)) {
+		r := e.reservation(e.reservations[id])
+		if id > after && len(out) < limit && r.Shown(core.Micros(e.now())) == state {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+func (e *engine) CountReservations(context.Context) (map[string]int64, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := map[string]int64{"hung": 0, "pending": 0, "confirmed": 0, "cancelled": 0, "expired": 0, "fenced": 0}
+	for _, k := range e.reservations {
+		r := e.reservation(k)
+		out[r.Shown(core.Micros(e.now())).String()]++
+		out["hung"] += r.LateTrys
+	}
+	return out, nil
+}
+
+func (e *engine) ExpireReservations(_ context.Context, limit int) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b := &core.Batch{Day: e.day, Now: core.Micros(e.now()), Reservations: map[string]*core.Reservation{}}
+	for id, k := range e.reservations {
+		if r := e.reservation(k); r.State == core.Pending && r.Shown(b.Now) == core.Expired && len(b.Reservations) < limit {
+			b.Reservations[id] = &r
+		}
+	}
+	e.readRows(b, b.ExpireNeeds(), nil)
+	n := b.Expire()
+	e.write(b, nil)
+	return n, nil
+}
+
+func (e *engine) Feed(string) core.Feed { return (*engineFeed)(e) }
+
+type engineFeed engine
+
+func (f *engineFeed) Next(_ context.Context, limit int) ([]core.Event, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []core.Event
+	for _, raw := range f.events[:min(limit, len(f.events))] {
+		ev, err := core.ParseEvent(raw)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, ev)
+	}
+	return out, nil
+}
+
+func (f *engineFeed) Done(_ context.Context, ids []string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.events = slices.DeleteFunc(f.events, func(raw []byte) bool {
+		ev, err := core.ParseEvent(raw)
+		return err == nil && slices.Contains(ids, ev.Transfer.ID)
+	})
+	return nil
+}

@@ -1,0 +1,364 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// The limits of a body's text, whatever it says.
+const (
+	maxDepth  = 16
+	maxNumber = 32 // characters
+	manyNames = 16 // from here on the names of an object are kept in a map
+)
+
+// node is one value of a scanned text.
+type node struct {
+	kind  byte   // '{' '[' '"' '0' 't' 'f' 'n'
+	at    int    // its offset in the body
+	raw   []byte // its text
+	name  string // of a member of an object
+	items []node // members or elements, as far as they were kept
+}
+
+// step is a member's name or an element's index on the way to a value.
+type step struct {
+	name  []byte // nil: an element
+	index int
+}
+
+// scanner reads JSON text strictly: RFC 8259, UTF-8, each name once in its object, no unpaired surrogate, no NUL. What two
+// readers could understand in two ways is refused.
+type scanner struct {
+	text  []byte
+	at    int
+	keep  int
+	path  []step
+	names [][]byte // of the objects that are open
+}
+
+// scan checks the whole text and returns its value with the items of its first keep levels.
+func scan(text []byte, keep int) (node, error) {
+	s := scanner{text: text, keep: keep}
+	if !utf8.Valid(text) {
+		at := 0
+		for at < len(text) {
+			r, n := utf8.DecodeRune(text[at:])
+			if r == utf8.RuneError && n < 2 {
+				break
+			}
+			at += n
+		}
+		return node{}, s.bad(at, "the text is not UTF-8")
+	}
+	s.space()
+	if s.at == len(text) {
+		return node{}, s.bad(s.at, "the body is empty")
+	}
+	n, err := s.value(0)
+	if err != nil {
+		return node{}, err
+	}
+	s.space()
+	if s.at < len(text) {
+		return node{}, s.bad(s.at, "something follows the value")
+	}
+	return n, nil
+}
+
+func (s *scanner) bad(at int, why string) *problem {
+	return &problem{status: http.StatusBadRequest, code: "bad_json", detail: why, field: fieldOf(s.path), offset: at + 1}
+}
+
+// fieldOf writes a path as legs[1].amount.
+func fieldOf(path []step) string {
+	var out []byte
+	for i, st := range path {
+		if st.name == nil {
+			out = append(strconv.AppendInt(append(out, '['), int64(st.index), 10), ']')
+			continue
+		}
+		if i > 0 {
+			out = append(out, '.')
+		}
+		out = append(out, st.name[:min(len(st.name), 64)]...)
+	}
+	return string(bytes.ToValidUTF8(out, nil))
+}
+
+func (s *scanner) space() {
+	for s.at < len(s.text) {
+		switch s.text[s.at] {
+		case ' ', '\t', '\r', '\n':
+			s.at++
+		default:
+			return
+		}
+	}
+}
+
+// peek is the next character, 0 at the end.
+func (s *scanner) peek() byte {
+	if s.at < len(s.text) {
+		return s.text[s.at]
+	}
+	return 0
+}
+
+func (s *scanner) value(depth int) (node, error) {
+	if depth >= maxDepth {
+		return node{}, s.bad(s.at, "it is nested deeper than "+strconv.Itoa(maxDepth))
+	}
+	n := node{at: s.at}
+	var err error
+	switch c := s.peek(); {
+	case c == '{':
+		n.kind = c
+		n.items, err = s.object(depth)
+	case c == '[':
+		n.kind = c
+		n.items, err = s.array(depth)
+	case c == '"':
+		n.kind = c
+		err = s.text1()
+	case c == '-' || c >= '0' && c <= '9':
+		n.kind = '0'
+		err = s.number()
+	default:
+		n.kind = c
+		err = s.word()
+	}
+	if err != nil {
+		return node{}, err
+	}
+	n.raw = s.text[n.at:s.at]
+	return n, nil
+}
+
+func (s *scanner) word() error {
+	for _, w := range [...]string{"true", "false", "null"} {
+		if bytes.HasPrefix(s.text[s.at:], []byte(w)) {
+			s.at += len(w)
+			return nil
+		}
+	}
+	return s.bad(s.at, "a value is expected here")
+}
+
+func (s *scanner) object(depth int) ([]node, error) {
+	var items []node
+	var seen map[string]struct{}
+	base := len(s.names)
+	s.at++
+	if s.space(); s.peek() == '}' {
+		s.at++
+		return nil, nil
+	}
+	for {
+		s.space()
+		if s.peek() != '"' {
+			return nil, s.bad(s.at, "a name in quotes is expected here")
+		}
+		from := s.at
+		if err := s.text1(); err != nil {
+			return nil, err
+		}
+		name := unquote(s.text[from:s.at])
+		s.path = append(s.path, step{name: name})
+		if !s.fresh(base, name, &seen) {
+			return nil, s.bad(from, "the name is there twice")
+		}
+		if s.space(); s.peek() != ':' {
+			return nil, s.bad(s.at, "a colon is expected here")
+		}
+		s.at++
+		s.space()
+		v, err := s.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		s.path = s.path[:len(s.path)-1]
+		if depth < s.keep {
+			v.name = string(name)
+			items = append(items, v)
+		}
+		s.space()
+		switch s.peek() {
+		case ',':
+			s.at++
+		case '}':
+			s.at++
+			s.names = s.names[:base]
+			return items, nil
+		default:
+			return nil, s.bad(s.at, "a comma or } is expected here")
+		}
+	}
+}
+
+// fresh notes a name of the object whose names begin at base, and reports whether it is new.
+func (s *scanner) fresh(base int, name []byte, seen *map[string]struct{}) bool {
+	own := s.names[base:]
+	if len(own) < manyNames {
+		for _, o := range own {
+			if bytes.Equal(o, name) {
+				return false
+			}
+		}
+		s.names = append(s.names, name)
+		return true
+	}
+	if *seen == nil {
+		*seen = make(map[string]struct{}, 2*manyNames)
+		for _, o := range own {
+			(*seen)[string(o)] = struct{}{}
+		}
+	}
+	if _, there := (*seen)[string(name)]; there {
+		return false
+	}
+	(*seen)[string(name)] = struct{}{}
+	return true
+}
+
+func (s *scanner) array(depth int) ([]node, error) {
+	var items []node
+	s.at++
+	if s.space(); s.peek() == ']' {
+		s.at++
+		return nil, nil
+	}
+	for i := 0; ; i++ {
+		s.space()
+		s.path = append(s.path, step{index: i})
+		v, err := s.value(depth + 1)
+		if err != nil {
+			return nil, err
+		}
+		s.path = s.path[:len(s.path)-1]
+		if depth < s.keep {
+			items = append(items, v)
+		}
+		s.space()
+		switch s.peek() {
+		case ',':
+			s.at++
+		case ']':
+			s.at++
+			return items, nil
+		default:
+			return nil, s.bad(s.at, "a comma or ] is expected here")
+		}
+	}
+}
+
+// text1 passes one string.
+func (s *scanner) text1() error {
+	s.at++
+	for s.at < len(s.text) {
+		switch c := s.text[s.at]; {
+		case c == '"':
+			s.at++
+			return nil
+		case c < ' ':
+			return s.bad(s.at, "a control character stands in a string")
+		case c == '\\':
+			if err := s.escape(); err != nil {
+				return err
+			}
+		default:
+			s.at++
+		}
+	}
+	return s.bad(s.at, "a string has no end")
+}
+
+func (s *scanner) escape() error {
+	from := s.at
+	s.at++
+	switch s.peek() {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		s.at++
+		return nil
+	case 'u':
+		s.at++
+	default:
+		return s.bad(from, "an escape that JSON does not have")
+	}
+	r, ok := s.hex()
+	switch {
+	case !ok:
+		return s.bad(from, `\u needs four hexadecimal digits`)
+	case r == 0:
+		return s.bad(from, "text has no NUL")
+	case !utf16.IsSurrogate(r):
+		return nil
+	}
+	if s.peek() == '\\' && s.at+1 < len(s.text) && s.text[s.at+1] == 'u' {
+		s.at += 2
+		if low, ok := s.hex(); ok && utf16.DecodeRune(r, low) != utf8.RuneError {
+			return nil
+		}
+	}
+	return s.bad(from, "half of a surrogate pair")
+}
+
+func (s *scanner) hex() (rune, bool) {
+	if s.at+4 > len(s.text) {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(s.text[s.at:s.at+4]), 16, 16)
+	s.at += 4
+	return rune(n), err == nil
+}
+
+func (s *scanner) number() error {
+	from := s.at
+	digits := func() bool {
+		start := s.at
+		for c := s.peek(); c >= '0' && c <= '9'; c = s.peek() {
+			s.at++
+		}
+		return s.at > start
+	}
+	if s.peek() == '-' {
+		s.at++
+	}
+	lead := s.at
+	ok := digits() && (s.text[lead] != '0' || s.at == lead+1)
+	if ok && s.peek() == '.' {
+		s.at++
+		ok = digits()
+	}
+	if c := s.peek(); ok && (c == 'e' || c == 'E') {
+		s.at++
+		if c := s.peek(); c == '+' || c == '-' {
+			s.at++
+		}
+		ok = digits()
+	}
+	switch {
+	case !ok:
+		return s.bad(from, "this is not a JSON number")
+	case s.at-from > maxNumber:
+		return s.bad(from, "a number of more than "+strconv.Itoa(maxNumber)+" characters")
+	}
+	return nil
+}
+
+// unquote is the text of a string that was scanned.
+func unquote(raw []byte) []byte {
+	raw = raw[1 : len(raw)-1]
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return raw
+	}
+	var out string
+	if err := json.Unmarshal(append(append([]byte{'"'}, raw...), '"'), &out); err != nil {
+		return raw // not reached: it was scanned
+	}
+	return []byte(out)
+}

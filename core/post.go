@@ -1,0 +1,220 @@
+package core
+
+// step is one transfer while it is applied.
+type step struct {
+	t        *Transfer
+	legs     []Leg      // what is booked or reserved; in the order of the transfer's own, where it has some
+	accounts []*Account // one per leg
+	parts    [][]Part   // one per leg, nil where the account has no Strategy; nil where none has one
+	from     int        // where this transfer's accounts begin in the log
+}
+
+// field names a leg's field, or what the legs were taken from.
+func (s *step) field(i int, name string) string {
+	if len(s.t.Legs) == 0 {
+		return "of"
+	}
+	return legField(i, name)
+}
+
+// legOf is the account's first leg on the side of sign.
+func (s *step) legOf(a *Account, sign int64) int {
+	for i := range s.legs {
+		if s.accounts[i] == a && s.legs[i].Amount*sign > 0 {
+			return i
+		}
+	}
+	return 0
+}
+
+func (b *Batch) post(s *step, a *Answer) *Answer {
+	no := b.resolve(s)
+	if no == nil {
+		no = b.Rules.refuseSwitch(s)
+	}
+	if no == nil {
+		_, no = b.count(s, false)
+	}
+	if no == nil {
+		no = b.split(s)
+	}
+	if no == nil {
+		a.Balances, no = b.book(s)
+	}
+	if no == nil {
+		no = b.checkBounds(s)
+	}
+	return no
+}
+
+// resolve finds the account of every leg: the only place where a leg becomes an account.
+func (b *Batch) resolve(s *step) *Answer {
+	for i := range s.legs {
+		l := &s.legs[i]
+		a := b.Accounts[l.Account]
+		switch {
+		case a == nil || a.Parent != 0:
+			return refuse(UnknownAccount, s.field(i, "account"), "account %d does not exist", l.Account)
+		case a.Unit != l.Unit:
+			return refuse(UnitMismatch, s.field(i, "unit"), "account %d is in %s, not in %s", a.ID, a.Unit, l.Unit)
+		case a.State == Closed && s.t.Action != Cancel:
+			return refuse(AccountClosed, s.field(i, "account"), "account %d is closed", a.ID)
+		case a.State == Frozen && s.t.Action != Cancel && s.t.Action != Confirm:
+			return refuse(AccountFrozen, s.field(i, "account"), "account %d is frozen", a.ID)
+		}
+		s.accounts = append(s.accounts, a)
+	}
+	return nil
+}
+
+// refuseSwitch says that an operation is off.
+func (r *Rules) refuseSwitch(s *step) *Answer {
+	if r == nil || len(r.off) == 0 {
+		return nil
+	}
+	for _, operation := range [...]string{s.t.Kind, "*"} {
+		for _, o := range r.off[operation] {
+			if o.Tenant != "" && o.Tenant != s.t.Tenant {
+				continue
+			}
+			meant := o.Account == 0
+			for i := 0; i < len(s.legs) && !meant; i++ {
+				meant = s.legs[i].Account == o.Account
+			}
+			if meant {
+				return refuse(SwitchedOff, "kind", "%s is switched off", s.t.Kind)
+			}
+		}
+	}
+	return nil
+}
+
+// book books the legs: one entry for each that is not zero, or a row of the buffer.
+func (b *Batch) book(s *step) ([]Balance, *Answer) {
+	balances := b.balances(len(s.legs))
+	for i := range s.legs {
+		l, a := &s.legs[i], s.accounts[i]
+		if l.Amount == 0 {
+			continue
+		}
+		e := Entry{Account: a.ID, Transfer: s.t.ID, Leg: len(balances), Unit: l.Unit, Amount: l.Amount}
+		if s.parts != nil {
+			e.Parts = sortParts(s.parts[i])
+		}
+		if s.buffered(i) {
+			b.log.account(a, false)
+			a.Buffered += l.Amount // a sum that wraps is seen by the merge
+			b.Changes.Buffered = append(b.Changes.Buffered, e)
+			balances = append(balances, Balance{Account: a.ID, Amount: l.Amount, Parts: e.Parts})
+			continue
+		}
+		if !b.enter(a, &e) {
+			return nil, refuse(Overflow, s.field(i, "amount"), "the sums of account %d would exceed 64 bits", a.ID)
+		}
+		balances = append(balances, Balance{Account: a.ID, Seq: e.Seq, Balance: e.After, Amount: l.Amount, Parts: e.Parts})
+	}
+	return balances, nil
+}
+
+// buffered reports whether a leg goes to the buffer: a Post's credit to a Buffered account.
+func (s *step) buffered(i int) bool {
+	return s.accounts[i].Mode == Buffered && s.legs[i].Amount > 0 && s.t.Action == Post
+}
+
+// enter books an entry's amount and numbers it; false: it does not fit.
+func (b *Batch) enter(a *Account, e *Entry) bool {
+	b.log.account(a, true)
+	side, amount := &a.Credits, e.Amount
+	if amount < 0 {
+		side, amount = &a.Debits, -amount
+	}
+	after, ok := add(a.Balance, e.Amount)
+	turnover, fits := add(*side, amount)
+	if !ok || !fits {
+		return false
+	}
+	e.Before, e.After, e.Seq = a.Balance, after, a.Entries+1
+	a.Balance, a.Entries, *side = after, e.Seq, turnover
+	b.Changes.Entries = append(b.Changes.Entries, *e)
+	return a.fits()
+}
+
+// fits reports whether what is pending fits 64 bits whatever becomes of it.
+func (a *Account) fits() bool {
+	_, low := add(a.Balance, -a.PendingDebits)
+	_, high := add(a.Balance, a.PendingCredits)
+	return low && high
+}
+
+func add(a, b int64) (int64, bool) {
+	sum := a + b
+	return sum, (sum > a) == (b > 0)
+}
+
+// balances is room for n balances.
+func (b *Batch) balances(n int) []Balance {
+	if len(b.slab)+n > cap(b.slab) {
+		b.slab = make([]Balance, 0, max(n, 256))
+	}
+	at := len(b.slab)
+	b.slab = b.slab[:at+n]
+	return b.slab[at : at : at+n]
+}
+
+// checkBounds looks at what the whole transfer left: an account may not go below its minimum or above its maximum, or
+// further beyond it.
+func (b *Batch) checkBounds(s *step) *Answer {
+	marks := b.log.accounts[s.from:]
+	for i := range marks {
+		a := marks[i].a
+		if a.MinBalance == nil && a.MaxBalance == nil {
+			continue
+		}
+		was := &marks[i]
+		for k := range marks[:i] {
+			if marks[k].a == a {
+				was = &marks[k]
+				break
+			}
+		}
+		if low := a.Available(); a.MinBalance != nil && low < *a.MinBalance && low < was.balance-was.pendingDebits {
+			if a.Mode == Buffered && a.Buffered != 0 {
+				return b.want(a)
+			}
+			return refuse(BelowMinimum, s.field(s.legOf(a, -1), "amount"), "account %d would fall below its minimum", a.ID)
+		}
+		if high := a.Balance + a.PendingCredits; a.MaxBalance != nil && high > *a.MaxBalance && high > was.balance+was.pendingCredits {
+			return refuse(AboveMaximum, s.field(s.legOf(a, 1), "amount"), "account %d would rise above its maximum", a.ID)
+		}
+	}
+	return nil
+}
+
+// want asks for the account's buffer: nothing is known about the transfer before.
+func (b *Batch) want(a *Account) *Answer {
+	mark(&b.Changes.Wanted, a.ID)
+	return &Answer{}
+}
+
+// Merge books rows of the buffer, in their order, as entries of their accounts and takes them off Buffered; whoever calls
+// it deletes them in the same transaction. It reports the first that does not fit 64 bits; the Batch is of no use then.
+func (b *Batch) Merge(rows []Entry) *Answer {
+	b.log.start(&b.Changes)
+	for i := range rows {
+		e := rows[i]
+		a := b.Accounts[e.Account]
+		if a == nil {
+			return refuse(UnknownAccount, "", "account %d does not exist", e.Account)
+		}
+		if !b.enter(a, &e) {
+			return refuse(Overflow, "", "the sums of account %d would exceed 64 bits", a.ID)
+		}
+		a.Buffered -= e.Amount
+		for _, p := range e.Parts {
+			f := b.fund(FundKey{a.ID, p.Nature})
+			f.Balance += p.Amount
+		}
+	}
+	b.keep()
+	return nil
+}

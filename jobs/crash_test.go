@@ -1,0 +1,398 @@
+package jobs_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"strata/fault"
+	"strata/jobs"
+	"strata/local"
+	"strata/local/localtest"
+)
+
+func TestCrash_at_every_point_leaves_one_completion_per_key(t *testing.T) {
+	for _, point := range jobs.CrashPoints() {
+		if strings.HasPrefix(point, "jobs.renew") {
+			continue // below
+		}
+		for n := range int64(3) {
+			t.Run(fmt.Sprintf("%s %d", point, n+1), func(t *testing.T) {
+				w := newWorld(t, "2026-05-17T00:30:00Z")
+				dies := w.scheduler(t, []jobs.Job{w.daily()}, crashAt(point, n+1))
+				w.set(t, "2026-05-19T08:00:00Z")
+				// What is planned is planned in one transaction: that point comes once in the first scheduler's life.
+				if err := dies.RunDue(t.Context()); !errors.Is(err, errCrash) && point != "jobs.claim.planned" {
+					t.Fatalf("got %v, want the crash", err)
+				}
+				s := w.scheduler(t, []jobs.Job{w.daily()})
+				must(t, s.RunDue(t.Context())) // the lease may stand: nothing, or the rest
+				w.expire(t)
+				must(t, s.RunDue(t.Context()))
+				w.wantDone(t, s, "cut", "2026-05-16", "2026-05-17", "2026-05-18")
+				if extra := len(w.keys()) - 3; extra < 0 || extra > 1 {
+					t.Fatalf("ran %v: at most the key of the crash runs twice", w.keys())
+				}
+			})
+		}
+	}
+}
+
+func TestCrash_of_the_renewal_ends_the_run_without_a_record(t *testing.T) {
+	for _, point := range []string{"jobs.renew.before", "jobs.renew.after"} {
+		w := newWorld(t, "2026-05-17T00:30:00Z")
+		dies := w.scheduler(t, []jobs.Job{w.daily(func(ctx context.Context, _ jobs.Due) (jobs.Result, error) {
+			<-ctx.Done()
+			return jobs.Result{}, nil
+		})}, crashAt(point, 3), func(c *jobs.Config) { c.Renew = time.Millisecond })
+		w.pass(time.Hour)
+		if err := dies.Run(t.Context()); !errors.Is(err, errCrash) {
+			t.Fatalf("got %v, want the crash", err)
+		}
+		s := w.scheduler(t, []jobs.Job{w.daily()})
+		must(t, s.RunDue(t.Context()))
+		w.wantRan(t, "2026-05-16") // the lease stands
+		w.expire(t)
+		must(t, s.RunDue(t.Context()))
+		w.wantDone(t, s, "cut", "2026-05-16")
+	}
+}
+
+func TestCrash_over_and_over_ends_as_failed(t *testing.T) {
+	w := newWorld(t, "2026-05-17T00:30:00Z")
+	w.scheduler(t, []jobs.Job{w.daily()})
+	w.set(t, "2026-05-18T01:00:00Z")
+	last := ""
+	for range 3 {
+		dies := w.scheduler(t, []jobs.Job{w.daily()}, crashAt("jobs.ran", 1))
+		if err := dies.RunDue(t.Context()); !errors.Is(err, errCrash) {
+			t.Fatalf("got %v, want the crash", err)
+		}
+		w.expire(t)
+		last = dies.Owner()
+	}
+	s := w.scheduler(t, []jobs.Job{w.daily()})
+	must(t, s.RunDue(t.Context()))
+	w.wantRan(t, "2026-05-16", "2026-05-16", "2026-05-16", "2026-05-17")
+	r := w.history(t, s, "cut")
+	if r[0].State != jobs.Failed || r[0].Completions != 0 || !strings.Contains(r[0].LastError, last+" is gone") || r[1].State != jobs.Done {
+		t.Fatalf("got %+v", r)
+	}
+}
+
+func TestLease_taken_from_a_paused_runner(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		t.Run(fmt.Sprintf("whose job then fails: %t", fails), func(t *testing.T) {
+			w := newWorld(t, "2026-05-17T00:30:00Z")
+			begun, goOn := make(chan uint64, 1), make(chan struct{})
+			paused := w.scheduler(t, []jobs.Job{w.daily(func(_ context.Context, due jobs.Due) (jobs.Result, error) {
+				begun <- due.Token
+				<-goOn
+				if fails {
+					return jobs.Result{}, errors.New("too late")
+				}
+				return jobs.Result{Summary: "too late"}, nil
+			})})
+			w.pass(time.Hour)
+			ended := make(chan error, 1)
+			go func() { ended <- paused.RunDue(t.Context()) }()
+			old := <-begun
+			w.expire(t)
+			taker := w.scheduler(t, []jobs.Job{w.daily()})
+			must(t, taker.RunDue(t.Context()))
+			w.wantDone(t, taker, "cut", "2026-05-16")
+			close(goOn)
+			err := <-ended
+			wantKind(t, err, fault.Conflict)
+			if !errors.Is(err, jobs.ErrLost) || paused.Stats().Lost != 1 || paused.Stats().Done+paused.Stats().Failed != 0 {
+				t.Fatalf("the loser learns %v, %+v", err, paused.Stats())
+			}
+			w.wantDone(t, taker, "cut", "2026-05-16")
+			r := w.history(t, taker, "cut")[0]
+			if r.Owner != taker.Owner() || r.Token <= old || r.Attempt != 2 || r.Summary != "cut 2026-05-16" || r.LastError != "" {
+				t.Fatalf("got %+v", r)
+			}
+		})
+	}
+}
+
+// The runner's lease has ended and another one has begun the same key: it may not record, whoever ends first.
+func TestLease_taken_while_the_other_still_runs(t *testing.T) {
+	w := newWorld(t, "2026-05-17T00:30:00Z")
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	paused := w.scheduler(t, []jobs.Job{w.daily(func(context.Context, jobs.Due) (jobs.Result, error) {
+		close(begun)
+		<-goOn
+		return jobs.Result{Summary: "too late"}, nil
+	})})
+	w.pass(time.Hour)
+	ended := make(chan error, 1)
+	go func() { ended <- paused.RunDue(t.Context()) }()
+	<-begun
+	w.expire(t)
+	taker := w.scheduler(t, []jobs.Job{w.daily(func(_ context.Context, due jobs.Due) (jobs.Result, error) {
+		close(goOn)
+		if err := <-ended; !errors.Is(err, jobs.ErrLost) {
+			t.Errorf("the loser learns %v", err)
+		}
+		return jobs.Result{Summary: "cut " + due.Key}, nil
+	})})
+	must(t, taker.RunDue(t.Context()))
+	w.wantDone(t, taker, "cut", "2026-05-16")
+	if r := w.history(t, taker, "cut")[0]; r.Summary != "cut 2026-05-16" {
+		t.Fatalf("got %+v", r)
+	}
+}
+
+func TestLease_stands_for_as_long_as_it_is_renewed(t *testing.T) {
+	w := newWorld(t, "2026-05-17T00:30:00Z")
+	begun, renewed, goOn := make(chan struct{}), make(chan struct{}, 1000), make(chan struct{})
+	s := w.scheduler(t, []jobs.Job{w.daily(func(context.Context, jobs.Due) (jobs.Result, error) {
+		close(begun)
+		<-goOn
+		return jobs.Result{}, nil
+	})}, func(c *jobs.Config) {
+		c.Renew = time.Millisecond
+		c.At = func(p string) error {
+			if p == "jobs.renew.after" {
+				select {
+				case renewed <- struct{}{}:
+				default:
+				}
+			}
+			return nil
+		}
+	})
+	w.pass(time.Hour)
+	ended := make(chan error, 1)
+	go func() { ended <- s.RunDue(t.Context()) }()
+	<-begun
+	w.expire(t)
+	for len(renewed) > 0 {
+		<-renewed
+	}
+	<-renewed // may have been sent before the lease was ended
+	<-renewed
+	other := w.scheduler(t, []jobs.Job{w.daily()})
+	must(t, other.RunDue(t.Context()))
+	_, err := other.RunNow(t.Context(), "cut", "", true)
+	wantKind(t, err, fault.Busy)
+	close(goOn)
+	must(t, <-ended)
+	w.wantRan(t, "2026-05-16")
+	w.wantDone(t, s, "cut", "2026-05-16")
+}
+
+func TestLease_taken_is_learnt_by_the_running_job(t *testing.T) {
+	w := newWorld(t, "2026-05-17T00:30:00Z")
+	begun, cause := make(chan struct{}), make(chan error, 1)
+	s := w.scheduler(t, []jobs.Job{w.daily(func(ctx context.Context, _ jobs.Due) (jobs.Result, error) {
+		close(begun)
+		wait(ctx)
+		cause <- context.Cause(ctx)
+		return jobs.Result{}, nil
+	})}, func(c *jobs.Config) { c.Renew = time.Millisecond })
+	w.pass(time.Hour)
+	ended := make(chan error, 1)
+	go func() { ended <- s.RunDue(t.Context()) }()
+	<-begun
+	localtest.Exec(t, w.sql.SQL(), "UPDATE strata_job SET token=token+1, owner='another'")
+	if err := <-cause; !errors.Is(err, jobs.ErrLost) {
+		t.Fatalf("the job learns %v", err)
+	}
+	if err := <-ended; !errors.Is(err, jobs.ErrLost) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// The database is out of reach for longer than the lease: the job is stopped, and what it returns isn't recorded.
+func TestLease_that_cannot_be_renewed_ends_the_run(t *testing.T) {
+	w := newWorld(t, "2026-05-17T00:30:00Z")
+	proxy := w.proxy(t)
+	s := w.scheduler(t, []jobs.Job{w.daily(func(ctx context.Context, _ jobs.Due) (jobs.Result, error) {
+		proxy.Refuse(true)
+		proxy.Cut()
+		wait(ctx)
+		if !errors.Is(context.Cause(ctx), jobs.ErrLost) {
+			t.Errorf("the job learns %v", context.Cause(ctx))
+		}
+		return jobs.Result{}, nil
+	})}, w.through(t, proxy), func(c *jobs.Config) { c.Lease, c.Renew = 300*time.Millisecond, 50*time.Millisecond })
+	w.pass(time.Hour)
+	if err := s.RunDue(t.Context()); !errors.Is(err, jobs.ErrLost) {
+		t.Fatalf("got %v", err)
+	}
+	w.expire(t)
+	other := w.scheduler(t, []jobs.Job{w.daily()})
+	must(t, other.RunDue(t.Context()))
+	w.wantDone(t, other, "cut", "2026-05-16")
+}
+
+// wait waits for the end of ctx, but not for ever where it never comes.
+func wait(ctx context.Context) {
+	limit := time.NewTimer(20 * time.Second)
+	defer limit.Stop()
+	select {
+	case <-ctx.Done():
+	case <-limit.C:
+	}
+}
+
+// proxy is a wire to the server that can be cut.
+func (w *world) proxy(t testing.TB) *local.Proxy {
+	t.Helper()
+	p, err := local.NewProxy(w.server.Addr())
+	must(t, err)
+	t.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+func (w *world) through(t testing.TB, p *local.Proxy) func(*jobs.Config) {
+	t.Helper()
+	d := w.open(t, strings.Replace(w.dsn, w.server.Addr(), p.Addr(), 1))
+	return func(c *jobs.Config) { c.DB = d }
+}
+
+func TestConnection_killed_in_a_commit(t *testing.T) {
+	for name, c := range map[string]struct {
+		point    string
+		cut      func(*local.Proxy)
+		attempts int
+		errs     int
+	}{
+		"of the record, which is not done":   {"jobs.record.commit", (*local.Proxy).Cut, 1, 0},
+		"of the record, which is done":       {"jobs.record.commit", func(p *local.Proxy) { p.CutAfter(0) }, 1, 0},
+		"of the claim, which is not done":    {"jobs.claim.commit", (*local.Proxy).Cut, 1, 1},
+		"of the claim, which is done":        {"jobs.claim.commit", func(p *local.Proxy) { p.CutAfter(0) }, 2, 1},
+		"before the result is recorded":      {"jobs.ran", (*local.Proxy).Cut, 1, 0},
+		"before the claim is made":           {"jobs.claim.before", (*local.Proxy).Cut, 1, 0},
+		"in the claim, after it has planned": {"jobs.claim.planned", (*local.Proxy).Cut, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, "2026-05-17T00:30:00Z")
+			proxy := w.proxy(t)
+			var cut atomic.Bool
+			s := w.scheduler(t, []jobs.Job{w.daily()}, w.through(t, proxy), func(cfg *jobs.Config) {
+				cfg.Lease = 10 * time.Second // nobody takes it; it bounds the tries of a record
+				cfg.At = func(p string) error {
+					if p == c.point && cut.CompareAndSwap(false, true) {
+						c.cut(proxy)
+					}
+					return nil
+				}
+			})
+			w.pass(time.Hour)
+			errs := 0
+			for range 2 {
+				if err := s.RunDue(t.Context()); err != nil {
+					errs++
+				}
+			}
+			if errs > c.errs {
+				t.Errorf("%d passes ended with an error, want at most %d", errs, c.errs)
+			}
+			w.wantRan(t, "2026-05-16")
+			w.wantDone(t, s, "cut", "2026-05-16")
+			if r := w.history(t, s, "cut")[0]; r.Attempt != c.attempts || r.Failures != 0 {
+				t.Fatalf("got %+v", r)
+			}
+		})
+	}
+}
+
+func TestDatabase_killed_while_a_job_runs(t *testing.T) {
+	w := newWorld(t, "2026-05-17T00:30:00Z")
+	s := w.scheduler(t, []jobs.Job{w.daily(func(ctx context.Context, due jobs.Due) (jobs.Result, error) {
+		if err := w.server.Kill(); err != nil {
+			return jobs.Result{}, err
+		}
+		return jobs.Result{Summary: "cut " + due.Key}, w.server.Restart(ctx)
+	})})
+	w.pass(time.Hour)
+	must(t, s.RunDue(t.Context()))
+	w.wantRan(t, "2026-05-16")
+	w.wantDone(t, s, "cut", "2026-05-16")
+}
+
+// Two processes that crash and start again, a clock that goes on in uneven steps, a job that fails now and then, and leases
+// that end under a runner: each slot has exactly one completion in the end, and none is recorded before an older one.
+func TestTwo_schedulers_under_crashes(t *testing.T) {
+	w := newWorld(t, "2026-05-17T00:00:00Z")
+	var calls, starts atomic.Int64
+	job := w.daily(func(context.Context, jobs.Due) (jobs.Result, error) {
+		if calls.Add(1)%7 == 0 {
+			return jobs.Result{}, errors.New("now and then")
+		}
+		return jobs.Result{}, nil
+	})
+	job.Schedule, job.Keyed, job.MaxCatchUp, job.MaxAttempts, job.Backoff = "every 1m", jobs.BySlot, 366, 1000, time.Second
+	observer := w.scheduler(t, []jobs.Job{job})
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var g errgroup.Group
+	for range 2 {
+		g.Go(func() error {
+			for ctx.Err() == nil {
+				n := starts.Add(1)
+				s, err := jobs.Open(ctx, w.config([]jobs.Job{job}, crashAt("", 3+n%17), func(c *jobs.Config) {
+					c.Renew, c.Poll = 5*time.Millisecond, 2*time.Millisecond
+				}))
+				if err != nil && ctx.Err() == nil {
+					return err
+				}
+				if err != nil {
+					return nil
+				}
+				if err := s.Run(ctx); err != nil && !errors.Is(err, errCrash) {
+					return err
+				}
+				// The time of the dead one's lease goes by.
+				if _, err := w.sql.SQL().Exec("UPDATE strata_job SET lease_until='1970-01-01' WHERE owner=?", s.Owner()); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	const slots = 40
+	end := w.now().Add(slots * time.Minute)
+	looks := 0
+	localtest.Eventually(t, time.Minute, "every slot to be done", func() (bool, error) {
+		if w.now().Before(end) {
+			w.pass(time.Duration(7+len(w.keys())%90) * time.Second)
+		} else {
+			w.pass(time.Second) // for what waits to be tried again
+		}
+		if looks++; looks%4 == 0 {
+			w.expire(t)
+		}
+		runs, err := observer.History(ctx, "cut", 1000)
+		done := 0
+		for _, r := range runs {
+			switch r.State {
+			case jobs.Done:
+				done++
+			case jobs.Failed:
+				return false, fmt.Errorf("%+v", r)
+			}
+		}
+		return done >= slots, err
+	})
+	stop()
+	must(t, g.Wait())
+	runs := w.history(t, observer, "cut")
+	last := uint64(0)
+	for i, r := range runs[:slots] {
+		if r.State != jobs.Done || r.Completions != 1 || r.Slot != time.Date(2026, 5, 17, 0, i+1, 0, 0, time.UTC) || r.Token <= last {
+			t.Errorf("slot %d: %+v after token %d", i, r, last)
+		}
+		last = r.Token
+	}
+	t.Logf("%d starts of a scheduler, %d calls of the job for %d slots", starts.Load(), calls.Load(), slots)
+}

@@ -1,0 +1,123 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"time"
+
+	"strata/core"
+	rest "strata/core/http"
+	"strata/fault"
+)
+
+// restVouchers shows the vouchers, and makes the transfers of business cases, as the API wants it.
+type restVouchers struct{ c *Ledgers }
+
+// Transfer is rest.Cases. The order time is the clock's, which makes a repeated call another body: callers who may have to
+// repeat name order_time themselves.
+func (r restVouchers) Transfer(ctx context.Context, name, id string, params json.RawMessage) (core.Transfer, error) {
+	head := core.Transfer{ID: id, OrderTime: r.c.node.ledgerClock().UTC().Truncate(time.Microsecond)}
+	texts, err := caseParams(params, &head)
+	if err != nil {
+		return core.Transfer{}, err
+	}
+	return r.c.Case(ctx, name, head, texts)
+}
+
+// caseParams reads the parameters, all texts or whole numbers; order_time, tenant and order belong to the transfer itself.
+func caseParams(raw json.RawMessage, head *core.Transfer) (map[string]string, error) {
+	const op = "read parameters"
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	var values map[string]any
+	if err := dec.Decode(&values); err != nil {
+		return nil, fault.Wrap(fault.Invalid, op, err)
+	}
+	out := make(map[string]string, len(values))
+	for name, v := range values {
+		var text string
+		switch v := v.(type) {
+		case string:
+			text = v
+		case json.Number:
+			text = v.String()
+		default:
+			return nil, fault.New(fault.Invalid, op, "%s is neither a text nor a whole number", name)
+		}
+		switch name {
+		case "order_time":
+			at, err := time.Parse(time.RFC3339Nano, text)
+			if err != nil {
+				return nil, fault.New(fault.Invalid, op, "order_time: %q is not an RFC 3339 time", text)
+			}
+			head.OrderTime = at
+		case "tenant":
+			head.Tenant = text
+		case "order":
+			head.Order = text
+		default:
+			out[name] = text
+		}
+	}
+	return out, nil
+}
+
+// Case makes the transfer of a business case by the rules in force on the open accounting date.
+func (c *Ledgers) Case(ctx context.Context, name string, head core.Transfer, params map[string]string) (core.Transfer, error) {
+	if c.Vouchers == nil {
+		return core.Transfer{}, noVouchers()
+	}
+	day, err := c.Ledger.Day(ctx)
+	if err != nil {
+		return core.Transfer{}, err
+	}
+	_, doc, err := c.Vouchers.InForce(ctx, day)
+	if err != nil {
+		return core.Transfer{}, err
+	}
+	return doc.Transfer(name, head, params)
+}
+
+func noVouchers() error {
+	return fault.New(fault.Invalid, "open vouchers", "this configuration has none").WithHint("set core: vouchers: true")
+}
+
+// Vouchers is rest.Vouchers.
+func (r restVouchers) Vouchers(ctx context.Context, transfer string) ([]rest.Voucher, error) {
+	v, err := r.c.Vouchers.Voucher(ctx, transfer)
+	if err != nil {
+		return nil, err
+	}
+	out := rest.Voucher{Number: v.Transfer, Rules: v.Rules, Date: v.Date}
+	for _, l := range v.Lines {
+		out.Lines = append(out.Lines, rest.Line{Subject: l.Subject, Unit: l.Unit, Debit: l.Debit, Credit: l.Credit})
+	}
+	return []rest.Voucher{out}, nil
+}
+
+// VoucherStatus is rest.Vouchers.
+func (r restVouchers) VoucherStatus(ctx context.Context) (rest.VoucherStatus, error) {
+	s, err := r.c.Vouchers.Status(ctx)
+	if err != nil {
+		return rest.VoucherStatus{}, err
+	}
+	waiting, oldest, err := r.c.waiting(ctx, core.ForVouchers)
+	return rest.VoucherStatus{Waiting: waiting, Oldest: oldest, Failed: s.Failed, Rules: s.Newest}, err
+}
+
+// waiting counts what a consumer has not taken yet.
+func (c *Ledgers) waiting(ctx context.Context, consumer string) (count int64, oldest time.Time, err error) {
+	const op = "count waiting events"
+	var first *string
+	err = c.node.live.SQL().QueryRowContext(ctx, "SELECT COUNT(*), MIN(posted_at) FROM outbox WHERE consumer=?", consumer).Scan(&count, &first)
+	if err != nil {
+		return 0, time.Time{}, fault.Wrap(fault.Unavailable, op, err)
+	}
+	if first != nil {
+		if oldest, err = time.Parse("2006-01-02 15:04:05.999999", *first); err != nil {
+			return 0, time.Time{}, fault.Wrap(fault.Internal, op, err)
+		}
+	}
+	return count, oldest, nil
+}
