@@ -13,6 +13,7 @@ import (
 	"strata/core/across"
 	"strata/core/daybook"
 	rest "strata/core/http"
+	"strata/core/intake"
 	coremysql "strata/core/mysql"
 	"strata/core/notice"
 	"strata/core/voucher"
@@ -217,3 +218,12 @@ func (r restNotices) CountNotices(ctx context.Context) (map[string]int64, error)
 }
 
 func (r restNotices) ResendNotice(ctx context.Context, id string) error { return r.n.Resend(ctx, id) }
+
+// ImportMarks remember how far files were imported, in the ledger's own database.
+func (c *Ledgers) ImportMarks(ctx context.Context) (*intake.TableMarks, error) {
+	w, err := c.node.liveWriter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return intake.NewTableMarks(ctx, w)
+}

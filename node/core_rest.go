@@ -8,6 +8,7 @@ import (
 
 	"strata/core"
 	rest "strata/core/http"
+	"strata/core/voucher"
 	"strata/fault"
 )
 
@@ -98,12 +99,27 @@ func (r restVouchers) Vouchers(ctx context.Context, transfer string) ([]rest.Vou
 
 // VoucherStatus is rest.Vouchers.
 func (r restVouchers) VoucherStatus(ctx context.Context) (rest.VoucherStatus, error) {
-	s, err := r.c.Vouchers.Status(ctx)
-	if err != nil {
-		return rest.VoucherStatus{}, err
+	s, err := r.c.VoucherStatus(ctx)
+	return rest.VoucherStatus{Waiting: s.Waiting, Oldest: s.Oldest, Failed: s.Failed, Rules: s.Newest}, err
+}
+
+// VoucherStatus is how far the vouchers are, with what waits for them.
+type VoucherStatus struct {
+	voucher.Status
+	Waiting int64     // transfers that the rules were not asked about yet
+	Oldest  time.Time // when the oldest of them was posted; zero: none
+}
+
+// VoucherStatus says how far the vouchers are.
+func (c *Ledgers) VoucherStatus(ctx context.Context) (out VoucherStatus, err error) {
+	if c.Vouchers == nil {
+		return out, noVouchers()
 	}
-	waiting, oldest, err := r.c.waiting(ctx, core.ForVouchers)
-	return rest.VoucherStatus{Waiting: waiting, Oldest: oldest, Failed: s.Failed, Rules: s.Newest}, err
+	if out.Status, err = c.Vouchers.Status(ctx); err != nil {
+		return out, err
+	}
+	out.Waiting, out.Oldest, err = c.waiting(ctx, core.ForVouchers)
+	return out, err
 }
 
 // waiting counts what a consumer has not taken yet.

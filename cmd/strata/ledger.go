@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -12,7 +10,6 @@ import (
 	"strata/core/load"
 	coremysql "strata/core/mysql"
 	"strata/fault"
-	"strata/money"
 	"strata/node"
 )
 
@@ -41,8 +38,13 @@ type LedgerCmd struct {
 }
 
 // withCore opens the ledger with everything that hangs on it, runs its lanes beside f, and ends them.
-func withCore(ctx context.Context, m *Main, cli *CLI, f func(context.Context, *node.Ledgers) error) (err error) {
-	s, err := m.open(ctx, cli, setUp)
+func withCore(ctx context.Context, m *Main, cli *CLI, f func(context.Context, *node.Ledgers) error) error {
+	return withCoreAs(ctx, m, cli, node.Options{}, f)
+}
+
+// withCoreAs is withCore with options of the command's own.
+func withCoreAs(ctx context.Context, m *Main, cli *CLI, o node.Options, f func(context.Context, *node.Ledgers) error) (err error) {
+	s, err := m.openWith(ctx, cli, setUp, o)
 	if err != nil {
 		return err
 	}

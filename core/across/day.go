@@ -193,7 +193,7 @@ func (c *Coordinator) CutDay(ctx context.Context, date time.Time) error {
 	if err := c.at("across.after_shut"); err != nil {
 		return err
 	}
-	if err := c.still(ctx, date); err != nil {
+	if err := c.still(ctx); err != nil {
 		if crashed(err) {
 			return err
 		}
@@ -246,8 +246,8 @@ func (c *Coordinator) cutOne(ctx context.Context, lock *tx, name string, date ti
 	return c.at("across.after_cut")
 }
 
-// carryOut carries out what is decided and may be booked on date or before, as recovery would without waiting, and returns
-// what is in flight even so, at most findingLimit.
+// carryOut carries out what is decided, as recovery would without waiting, but for what was decided after all ledgers were cut
+// beyond date (zero: all of it). It returns what is in flight even so, at most findingLimit.
 func (c *Coordinator) carryOut(ctx context.Context, date time.Time) (left []*work, err error) {
 	for after := ""; ; {
 		rows, err := c.store.list(ctx, []State{Commit}, after, passLimit)
@@ -256,8 +256,8 @@ func (c *Coordinator) carryOut(ctx context.Context, date time.Time) (left []*wor
 		}
 		for _, r := range rows {
 			after = r.id
-			if r.decision != nil && r.decision.Cut > date.Format(time.DateOnly) {
-				continue // decided after all ledgers were cut
+			if !date.IsZero() && r.decision != nil && r.decision.Cut > date.Format(time.DateOnly) {
+				continue
 			}
 			w, err := newWork(r)
 			if err != nil {
@@ -277,8 +277,8 @@ func (c *Coordinator) carryOut(ctx context.Context, date time.Time) (left []*wor
 }
 
 // still carries out what is decided, and checks that nothing is in flight then. The gate is closed.
-func (c *Coordinator) still(ctx context.Context, date time.Time) error {
-	left, err := c.carryOut(ctx, date)
+func (c *Coordinator) still(ctx context.Context) error {
+	left, err := c.carryOut(ctx, time.Time{})
 	if err != nil {
 		return err
 	}

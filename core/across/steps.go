@@ -261,19 +261,22 @@ func (c *Coordinator) ended(ctx context.Context, l Ledger, try string) bool {
 // date bounds the accounting date of a Confirm: read before it, and after. Of one that was made at an earlier turn the lower
 // bound is the date of the Try, or of the last cut before the decision.
 func (c *Coordinator) date(ctx context.Context, l Ledger, cut, try string, o core.Outcome, from time.Time, p *Part) {
+	to, err := l.Day(ctx)
+	if err != nil {
+		return
+	}
 	if o != core.Applied {
 		r, err := l.Reservation(ctx, try)
 		if err != nil {
 			return
 		}
 		from = r.Day
-		if day, err := time.Parse(time.DateOnly, cut); err == nil && day.After(from) {
+		// A ledger that came later may be behind the cut.
+		if day, err := time.Parse(time.DateOnly, cut); err == nil && day.After(from) && !day.After(to) {
 			from = day
 		}
 	}
-	if to, err := l.Day(ctx); err == nil {
-		p.From, p.To = from, to
-	}
+	p.From, p.To = from, to
 }
 
 func (p *Part) note(err error) {

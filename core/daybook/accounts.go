@@ -220,6 +220,12 @@ func (c *checker) closeAccount(id int64, key string, a *tally, t *torn) {
 	if a.strategy == "" && a.parted > 0 && a.parted == a.count {
 		c.find(inFunds, Finding{Table: "account", Key: key, Column: "strategy", Want: "a strategy", Got: "", Text: "its entries have funds"})
 	}
+	if (id < 0) != (a.parent != 0) {
+		c.find(inAccounts, Finding{Table: "account", Key: key, Column: "parent", Want: "0, but for inner accounts, which are below 0", Got: strconv.FormatInt(a.parent, 10)})
+	}
+	if a.strategy != "" && !c.limits.hasStrategy(a.strategy) {
+		c.find(inFunds, Finding{Table: "account", Key: key, Column: "strategy", Want: "a strategy of the settings", Got: a.strategy})
+	}
 	if a.state == "closed" && (a.balance != 0 || a.pendingDebits != 0 || a.pendingCred != 0 || a.buffered != 0) {
 		c.find(inAccounts, Finding{Table: "account", Key: key, Column: "state", Want: "open or frozen", Got: "closed", Text: "only an account with nothing on it is closed"})
 	}

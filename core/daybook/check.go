@@ -126,7 +126,7 @@ func layouts() map[string]layout {
 		"fund":           {"account_id nature balance pending", (*checker).fund},
 		"day_balance":    {"accounting_date account_id unit balance debits credits entries", (*checker).dayBalance},
 		"day_end":        {"accounting_date accounts entries late", (*checker).dayEnd},
-		"day":            {"accounting_date settings modes", (*checker).day},
+		"day":            {"accounting_date settings modes id", (*checker).day},
 		"setting":        {"version body at", (*checker).setting},
 		"account_mode":   {"account_id mode state inner_count", (*checker).accountMode},
 		"limit_use":      {"name subject period amount count", (*checker).limitUse},

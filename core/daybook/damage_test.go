@@ -85,13 +85,13 @@ func try(t *testing.T, r *rig, d damage) {
 	}
 	found := slices.ContainsFunc(all, func(f Finding) bool {
 		named := f.Table == d.table || d.another != "" && f.Table == d.another
-		column := f.Column == d.column || d.column != "" && slices.Contains(strings.FieldsFunc(f.Column, func(c rune) bool { return c == ' ' || c == ',' }), d.column)
+		column := d.column == "*" || f.Column == d.column || d.column != "" && slices.Contains(strings.FieldsFunc(f.Column, func(c rune) bool { return c == ' ' || c == ',' }), d.column)
 		return named && (f.Table != d.table || column && (f.Key == d.key || d.key == "")) && f.String() != ""
 	})
 	if !found {
 		t.Errorf("%s: it should name %s %s %s:\n%s", d.query, d.table, d.key, d.column, lines(all))
 	}
-	if len(all) > 12 {
+	if len(all) > 20 {
 		t.Errorf("%s: %d findings:\n%s", d.query, len(all), lines(all))
 	}
 }
@@ -129,7 +129,7 @@ func underivable() map[string]string {
 		"account.metadata": "a note", "account.opened_at": "a time", "account.state": "of an account that was never switched",
 		"day.modes": "a counter that may stay high", "setting.author": "a name", "setting.reason": "a text", "setting.at": "a time", "setting.body": "the rules themselves",
 		"day_end.at": "a time", "reservation.late_trys": "refused tries are not kept", "buffer.id": "a number", "account_mode.inner_count": "of a mode without inner accounts",
-		"account.parent": "", "outbox.consumer": "a name",
+		"outbox.consumer": "a name", "day.accounting_date": "a cut",
 	}
 }
 
@@ -164,6 +164,12 @@ func cells(t *testing.T, r *rig, table string) (out []damage) {
 		if c.kind == "enum" || strings.HasPrefix(c.kind, "var") || c.kind == "datetime" || c.kind == "date" || c.kind == "mediumtext" {
 			where = "COALESCE(`" + c.name + "`,'') <> ''"
 		}
+		switch dataset {
+		case "transfer_id": // of refusals there is nothing else
+			where += " AND outcome='applied'"
+		case "reservation": // of a fence there is little else
+			where += " AND state<>'fenced'"
+		}
 		if strings.Contains(expr, "REGEXP") {
 			where += " AND `" + c.name + "` REGEXP '[1-8][]\"}],?'"
 		}
@@ -175,8 +181,15 @@ func cells(t *testing.T, r *rig, table string) (out []damage) {
 		key = r.text(t, "SELECT "+id+" FROM "+table+" WHERE "+where+" ORDER BY "+strings.Join(keys, " DESC,")+" DESC LIMIT 1")
 		d := damage{name: table + "." + c.name, query: "UPDATE " + table + " SET `" + c.name + "`=" + expr + " WHERE " + id + "='" + key + "'", table: dataset, key: key, column: c.name}
 		if slices.Contains(keys, "`"+c.name+"`") {
-			d.key, d.column = "", "" // the row is now another one
-			d.another = dataset
+			d.key, d.column = "", "*" // the row is another one now
+		}
+		switch dataset + "." + c.name {
+		case "account.mode":
+			d.another = "account_mode"
+		case "setting.version":
+			d.another = "day"
+		case "entry.unit": // where it is the account's only entry
+			d.another = "account"
 		}
 		out = append(out, d)
 	}

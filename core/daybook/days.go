@@ -72,10 +72,11 @@ func (c *checker) dayEnd(v [][]byte) error {
 	return nil
 }
 
-// day takes the row: accounting_date settings modes.
+// day takes the row: accounting_date settings modes id.
 func (c *checker) day(v [][]byte) error {
 	c.days.open = string(v[0])
-	return numbers(v, []int{1, 2}, &c.sett.inForce, &c.sett.modes)
+	c.sett.days++
+	return numbers(v, []int{1, 2, 3}, &c.sett.inForce, &c.sett.modes, &c.sett.id)
 }
 
 // weight is three random numbers of a date.

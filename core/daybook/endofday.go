@@ -288,6 +288,7 @@ func (r *dayRun) look(ctx context.Context) (left bool, err error) {
 type entryShard struct {
 	catalog.Shard
 	released bool
+	epoch    uint64
 }
 
 // entryShards lists them; released ones are those whose rows are not complete on live.
@@ -301,16 +302,17 @@ func shardsOf(ctx context.Context, d *db.DB, ds *catalog.Dataset) ([]entryShard,
 		return nil, err
 	}
 	var out []entryShard
-	seen := map[string]bool{}
+	gone, epochs := map[string]bool{}, map[string]uint64{}
 	for _, p := range says.Parts {
+		epochs[p.Shard] = p.Epoch
 		if s, ok := ds.ShardOf(p.Shard); ok && p.State != catalog.Owned {
-			seen[p.Shard] = true
-			out = append(out, entryShard{s, true})
+			gone[p.Shard] = true
+			out = append(out, entryShard{s, true, p.Epoch})
 		}
 	}
 	for _, table := range says.Tables {
-		if s, ok := ds.ShardOf(table); ok && !seen[table] {
-			out = append(out, entryShard{s, false})
+		if s, ok := ds.ShardOf(table); ok && !gone[table] {
+			out = append(out, entryShard{s, false, epochs[table]})
 		}
 	}
 	slices.SortFunc(out, func(a, b entryShard) int { return strings.Compare(a.Table, b.Table) })

@@ -71,15 +71,16 @@ func (c *checker) reserved(x *bundle) error {
 		bad("body", x.id, r.Transfer.ID, "the transfer's id")
 	}
 	if ended := state == "confirmed" || state == "cancelled" || state == "fenced"; ended != (len(v[rEndedBy]) > 0) {
-		bad("ended_by", "an id where it was ended by one", string(v[rEndedBy]), "its state is "+state)
+		bad("state, ended_by", "an id where it was ended by one", string(v[rEndedBy]), "its state is "+state)
 	}
 	if (v[rEndedAt] == nil) != (state == "pending") {
-		bad("ended_at", "a time where it is not pending", string(v[rEndedAt]), "its state is "+state)
+		bad("state, ended_at", "a time where it is not pending", string(v[rEndedAt]), "its state is "+state)
 	}
 	if string(v[rLate]) != "0" && state != "fenced" {
 		bad("late_trys", "0", string(v[rLate]), "it is no fence")
 	}
 	if state == "fenced" {
+		c.agree(inPending, []witness{{"reservation", x.id, "ended_at", v[rEndedAt]}, {"reservation", x.id, "at", v[rAt]}})
 		return nil
 	}
 	c.tried(x, &r, bad)
@@ -116,6 +117,7 @@ func (c *checker) tried(x *bundle, r *core.Reservation, bad func(column, want, g
 	if !sameHash(&r.Transfer, string(x.answer[aHash])) {
 		h := r.Transfer.Hash()
 		bad("body", "a body with the hash "+string(x.answer[aHash]), fmt.Sprintf("%x", h), "the remembered hash of the try")
+		c.find(inAnswers, Finding{Table: "transfer_id", Key: x.id, Column: "body_hash", Want: fmt.Sprintf("%x", h), Got: string(x.answer[aHash]), Text: "the reservation's body"})
 	}
 	c.agree(inPending, []witness{{"reservation", x.id, "at", v[rAt]}, {"transfer_id", x.id, "posted_at", x.answer[aPosted]}})
 	if ordered := r.Transfer.OrderTime.UTC().Format("2006-01-02 15:04:05.000000"); ordered != string(x.answer[aOrdered]) {
@@ -151,7 +153,7 @@ func (c *checker) endOf(x *bundle, v [][]byte) {
 		ok = err != nil || a.Action == core.Cancel && (state == "cancelled" || state == "fenced") || a.Action == core.Confirm && state == "confirmed"
 	}
 	if !ok {
-		c.find(inPending, Finding{Table: "reservation", Key: string(v[0]), Column: "ended_by", Want: "what " + state + " it", Got: x.id})
+		c.find(inPending, Finding{Table: "reservation", Key: string(v[0]), Column: "state, ended_by", Want: "what " + state + " it", Got: x.id})
 	}
 	if x.answer != nil && v[2] != nil && string(v[2]) != string(x.answer[aPosted]) {
 		c.find(inPending, Finding{Table: "reservation", Key: string(v[0]), Column: "ended_at", Want: string(x.answer[aPosted]), Got: string(v[2]), Text: "when " + x.id + " was posted"})

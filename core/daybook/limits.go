@@ -116,6 +116,18 @@ func (l *limits) natures(strategy string) (out []string) {
 	return out
 }
 
+// hasStrategy reports whether any version has the strategy.
+func (l *limits) hasStrategy(name string) bool {
+	for _, v := range l.versions {
+		for _, st := range v.settings.Strategies {
+			if st.Name == name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func hasLimit(all []core.Limit, x core.Limit) bool {
 	for _, y := range all {
 		y.MaxAmount, y.MaxCount = x.MaxAmount, x.MaxCount // what is let through changes nothing of what is counted

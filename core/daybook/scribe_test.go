@@ -167,7 +167,7 @@ func story(t testing.TB) (*rig, *scribe) {
 	r := newRig(t, nil)
 	most := int64(1_000_000_000)
 	s := newScribe(t, r, core.Settings{
-		Limits: []core.Limit{{Name: "daily", Scope: "account", Unit: "CNY", Per: "day", MaxAmount: &most}, {Name: "monthly", Scope: "tenant", Unit: "CNY", Per: "month", MaxAmount: &most, Kinds: []string{"order"}}},
+		Limits:     []core.Limit{{Name: "daily", Scope: "account", Unit: "CNY", Per: "day", MaxAmount: &most}, {Name: "monthly", Scope: "tenant", Unit: "CNY", Per: "month", MaxAmount: &most, Kinds: []string{"order"}}},
 		Strategies: []core.Strategy{{Name: "wallet", Default: "cash", Natures: []core.NatureRule{{Name: "bonus", Kinds: []string{"order", "payment"}}, {Name: "cash"}}}},
 	}, []core.Account{
 		{ID: 1, Name: "bank", Unit: "CNY", Side: core.DebitSide}, {ID: 2, Name: "shop", Unit: "CNY", Mode: core.Buffered}, {ID: 3, Name: "wallet", Unit: "CNY", Strategy: "wallet"},

@@ -1,7 +1,6 @@
 package daybook
 
 import (
-	"fmt"
 	"strconv"
 	"time"
 )
@@ -9,6 +8,7 @@ import (
 // settings is what is known of the settings' versions.
 type settings struct {
 	inForce, modes, last int64
+	id, days             int64 // of the rows of day
 }
 
 // mode is a row of account_mode.
@@ -32,6 +32,9 @@ func (c *checker) closeSettings() {
 	if c.days.open == "" {
 		c.find(inSettings, Finding{Table: "day", Key: "1", Want: "a row", Text: "the ledger has no open day"})
 		return
+	}
+	if c.sett.days != 1 || c.sett.id != 1 {
+		c.find(inSettings, Finding{Table: "day", Key: strconv.FormatInt(c.sett.id, 10), Column: "id", Want: "one row, with id 1", Got: strconv.FormatInt(c.sett.days, 10) + " rows"})
 	}
 	c.wrong(inSettings, "day", "1", "settings", c.sett.last, c.sett.inForce, "the last version")
 }
@@ -82,7 +85,7 @@ func (c *checker) closeModes() {
 	}
 	for id, a := range c.accounts {
 		if a.rows > 0 && a.parent == 0 && a.mode != "real_time" && !seen[id] {
-			c.find(inAccounts, Finding{Table: "account_mode", Key: fmt.Sprint(id), Want: a.mode, Text: "the account's mode has no row"})
+			c.find(inAccounts, Finding{Table: "account", Key: strconv.FormatInt(id, 10), Column: "mode", Want: "real_time", Got: a.mode, Text: "account_mode has no row of it"})
 		}
 	}
 	if away > 0 && c.sett.modes == 0 {

@@ -64,20 +64,21 @@ func (s LiveSource) open(ctx context.Context) (*db.Snapshot, []db.Reading, error
 		if err != nil {
 			return nil, nil, err
 		}
-		says, err := db.Says(ctx, s.DB, ds)
-		if err != nil {
-			return nil, nil, err
+		r := db.Reading{Dataset: ds}
+		if !ds.Sharded() {
+			r.Holdings = append(r.Holdings, catalog.Holding{Shard: ds.ShardAt(0), Store: catalog.Live})
+			reads = append(reads, r)
+			continue
 		}
 		shards, err := shardsOf(ctx, s.DB, ds)
 		if err != nil {
 			return nil, nil, err
 		}
-		r := db.Reading{Dataset: ds}
 		for _, h := range shards {
 			if h.released {
 				return nil, nil, fault.New(fault.Unsafe, "read ledger", "%s is not complete in the live database", h.Table)
 			}
-			r.Holdings = append(r.Holdings, catalog.Holding{Shard: h.Shard, Store: catalog.Live, Epoch: epochOf(says, h.Table)})
+			r.Holdings = append(r.Holdings, catalog.Holding{Shard: h.Shard, Store: catalog.Live, Epoch: h.epoch})
 		}
 		reads = append(reads, r)
 	}

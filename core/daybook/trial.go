@@ -103,10 +103,6 @@ func (b *Book) pin(ctx context.Context, date time.Time) (*pinned, error) {
 	p := &pinned{date: date}
 	var left string
 	entries := db.Reading{Dataset: b.entry}
-	says, err := db.Says(ctx, b.cfg.Reader, b.entry)
-	if err != nil {
-		return nil, err
-	}
 	for _, s := range shards {
 		switch {
 		case !s.Late && s.Range.To <= catalog.At(date):
@@ -114,7 +110,7 @@ func (b *Book) pin(ctx context.Context, date time.Time) (*pinned, error) {
 			left = s.Table
 		default:
 			p.since = append(p.since, s.Table)
-			entries.Holdings = append(entries.Holdings, catalog.Holding{Shard: s.Shard, Store: catalog.Live, Epoch: epochOf(says, s.Table)})
+			entries.Holdings = append(entries.Holdings, catalog.Holding{Shard: s.Shard, Store: catalog.Live, Epoch: s.epoch})
 		}
 	}
 	reads := []db.Reading{entries}
@@ -129,15 +125,6 @@ func (b *Book) pin(ctx context.Context, date time.Time) (*pinned, error) {
 		return nil, err
 	}
 	return p, nil
-}
-
-func epochOf(says catalog.Says, table string) uint64 {
-	for _, p := range says.Parts {
-		if p.Shard == table {
-			return p.Epoch
-		}
-	}
-	return 0
 }
 
 // plain is a reading of an unsharded table, which is always live's.

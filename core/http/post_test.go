@@ -240,6 +240,7 @@ func TestGetTransfer_and_orders(t *testing.T) {
 	r.problem(400, "bad_parameter", "id", http.MethodGet, "/v1/transfers/"+strings.Repeat("x", 65), "")
 	r.problem(400, "bad_parameter", "id", http.MethodGet, "/v1/transfers/%C3%A9", "")
 	r.problem(400, "bad_parameter", "order", http.MethodGet, "/v1/orders/shop/%00", "")
+	r.problem(422, "too_large", "", http.MethodGet, "/v1/orders/large/4711", "")
 	a := r.do(http.MethodGet, "/v1/orders/shop/4711", "")
 	list := a.field("transfers").([]any)
 	if len(list) != 2 || list[0].(map[string]any)["outcome"] != "replayed" || list[1].(map[string]any)["outcome"] != "forgotten" {

@@ -37,6 +37,18 @@ func exact(a, b, c int, mode Rounding) *big.Int {
 
 // TestL8_mul_div_is_exact compares every rounding with numbers of any size.
 func TestL8_mul_div_is_exact(t *testing.T) {
+	for a := -25; a <= 25; a++ { // all the small middles
+		for c := -6; c <= 6; c++ {
+			for _, mode := range []Rounding{Floor, Ceil, HalfUp, HalfEven} {
+				if c == 0 {
+					continue
+				}
+				if got, err := MulDiv(a, 1, c, mode); err != nil || int64(got) != exact(a, 1, c, mode).Int64() {
+					t.Fatalf("%d / %d %s: %d %v instead of %s", a, c, mode, got, err, exact(a, 1, c, mode))
+				}
+			}
+		}
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		a, b, c := anyWhole().Draw(t, "a"), anyWhole().Draw(t, "b"), anyWhole().Draw(t, "c")
 		mode := rapid.SampledFrom([]Rounding{Floor, Ceil, HalfUp, HalfEven}).Draw(t, "mode")
