@@ -58,7 +58,7 @@ func (l *locking) pay(ctx context.Context, ps []pay) error {
 }
 
 // inProcess is the core called as a Go package.
-type inProcess struct{ ledger core.Poster }
+type inProcess struct{ ledger core.Full }
 
 func (l *inProcess) pay(ctx context.Context, ps []pay) error {
 	ts := make([]core.Transfer, len(ps))
@@ -122,7 +122,7 @@ func coreBench(ctx context.Context, s *Session) (err error) {
 	if err := c.grid(ctx); err != nil {
 		return err
 	}
-	if err := c.more(ctx); err != nil {
+	if err := errors.Join(c.more(ctx), c.restCells(ctx)); err != nil {
 		return err
 	}
 	if err := c.verify(ctx); err != nil {
@@ -225,6 +225,11 @@ func (c *coreRun) cell(ctx context.Context, round int, x *side, shape string, cl
 	if batch > 1 {
 		part += fmt.Sprintf(", batches of %d", batch)
 	}
+	return c.cellAs(ctx, round, x, part, shape, clients, batch)
+}
+
+// cellAs is cell as a part of another name.
+func (c *coreRun) cellAs(ctx context.Context, round int, x *side, part, shape string, clients, batch int) error {
 	from := time.Now().Add(c.sz.warmUp)
 	until := from.Add(c.sz.measure)
 	waits := make([][]float64, clients)
@@ -238,7 +243,7 @@ func (c *coreRun) cell(ctx context.Context, round int, x *side, shape string, cl
 					return fmt.Errorf("%s: %s: %w", x.name, part, err)
 				}
 				done[n] += int64(batch)
-				if end := time.Now(); began.After(from) && end.Before(until) {
+				if end := time.Now(); end.After(from) && end.Before(until) {
 					waits[n] = append(waits[n], ms(end.Sub(began)))
 				}
 			}
@@ -253,7 +258,11 @@ func (c *coreRun) cell(ctx context.Context, round int, x *side, shape string, cl
 	}
 	all := slices.Concat(waits...)
 	rate := float64(len(all)*batch) / c.sz.measure.Seconds()
-	c.s.note(Run{part, x.name, round, map[string]float64{"transfers_per_s": rate, "p50_ms": percentile(all, 50), "p99_ms": percentile(all, 99)}})
+	figures := map[string]float64{"transfers_per_s": rate}
+	if len(all) > 0 {
+		figures["p50_ms"], figures["p99_ms"] = percentile(all, 50), percentile(all, 99)
+	}
+	c.s.note(Run{part, x.name, round, figures})
 	c.s.say("%s, %s: %.0f/s", part, x.name, rate)
 	return nil
 }
@@ -341,8 +350,12 @@ func (c *coreRun) openLoop(ctx context.Context, x *side, rate int) error {
 	}
 	x.done += applied.Load()
 	waits = slices.DeleteFunc(waits, func(w float64) bool { return w == 0 })
-	c.s.note(Run{"open loop, hot", x.name, 1, map[string]float64{"offered_per_s": float64(rate), "dropped": float64(dropped.Load()),
-		"applied_per_s": float64(applied.Load()) / time.Since(began).Seconds(), "p50_ms": percentile(waits, 50), "p99_ms": percentile(waits, 99)}})
+	figures := map[string]float64{"offered_per_s": float64(rate), "dropped": float64(dropped.Load()),
+		"applied_per_s": float64(applied.Load()) / time.Since(began).Seconds()}
+	if len(waits) > 0 {
+		figures["p50_ms"], figures["p99_ms"] = percentile(waits, 50), percentile(waits, 99)
+	}
+	c.s.note(Run{"open loop, hot", x.name, 1, figures})
 	c.s.say("open loop %d/s: %d dropped", rate, dropped.Load())
 	return nil
 }
@@ -394,6 +407,7 @@ func (c *coreRun) ratios() error {
 	c.s.middle("hot64_p99_ms", hot, "lanes", "p99_ms")
 	c.s.middle("batch500_per_s", "uniform, 4 clients, batches of 500", "lanes", figure)
 	return errors.Join(
+		c.s.ratio("rest64_vs_inprocess", "REST, 64 clients", "lanes over REST", "lanes", figure, quotient),
 		c.s.ratio("hot64_vs_conditional_update", hot, "lanes", "conditional update", figure, quotient),
 		c.s.ratio("hot64_vs_for_update", hot, "lanes", "for update", figure, quotient),
 		c.s.ratio("hot64_vs_procedure", hot, "lanes", "procedure", figure, quotient))

@@ -79,7 +79,7 @@ func (s *Scheduler) claim(ctx context.Context, e *entry, want *request) (*claim,
 		} else {
 			r, passed, died, err = s.next(ctx, tx, e, h)
 		}
-		if err != nil || h.paused && want == nil {
+		if err != nil {
 			return false, err
 		}
 		if r != nil {

@@ -86,6 +86,38 @@ func TestCrash_over_and_over_ends_as_failed(t *testing.T) {
 	}
 }
 
+func TestCrash_of_a_run_by_hand_is_not_tried_again(t *testing.T) {
+	w := newWorld(t, "2026-05-17T12:00:00Z")
+	dies := w.scheduler(t, []jobs.Job{w.daily()}, crashAt("jobs.ran", 1))
+	if _, err := dies.RunNow(t.Context(), "cut", "2026-06-01", true); !errors.Is(err, errCrash) {
+		t.Fatalf("got %v, want the crash", err)
+	}
+	w.expire(t)
+	s := w.scheduler(t, []jobs.Job{w.daily()})
+	must(t, s.RunDue(t.Context()))
+	w.wantRan(t, "2026-06-01")
+	if r := w.history(t, s, "cut")[0]; r.State != jobs.Failed || !strings.Contains(r.LastError, "is gone") {
+		t.Fatalf("got %+v", r)
+	}
+}
+
+func TestLease_taken_for_another_key(t *testing.T) {
+	w := newWorld(t, "2026-05-17T00:30:00Z")
+	taker := w.scheduler(t, []jobs.Job{w.daily()})
+	paused := w.scheduler(t, []jobs.Job{w.daily(func(ctx context.Context, due jobs.Due) (jobs.Result, error) {
+		w.expire(t)
+		_, err := taker.RunNow(ctx, "cut", "2026-05-01", false)
+		return jobs.Result{Summary: "too late"}, err
+	})})
+	w.pass(time.Hour)
+	if err := paused.RunDue(t.Context()); !errors.Is(err, jobs.ErrLost) {
+		t.Fatalf("got %v", err)
+	}
+	must(t, taker.RunDue(t.Context()))
+	w.wantRan(t, "2026-05-16", "2026-05-01", "2026-05-16")
+	w.wantDone(t, taker, "cut", "2026-05-01", "2026-05-16")
+}
+
 func TestLease_taken_from_a_paused_runner(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		t.Run(fmt.Sprintf("whose job then fails: %t", fails), func(t *testing.T) {

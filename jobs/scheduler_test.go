@@ -353,6 +353,22 @@ func TestPause_holds_the_schedule_until_resume(t *testing.T) {
 	w.wantDone(t, s, "cut", "2026-05-16", "2026-05-17", "2026-05-18")
 }
 
+func TestPause_comes_before_a_claim_that_was_about_to_be_made(t *testing.T) {
+	w := newWorld(t, "2026-05-17T00:30:00Z")
+	other := w.scheduler(t, nil)
+	s := w.scheduler(t, []jobs.Job{w.daily()}, func(c *jobs.Config) {
+		c.At = func(p string) error {
+			if p == "jobs.claim.before" {
+				return other.Pause(t.Context(), "cut")
+			}
+			return nil
+		}
+	})
+	w.pass(time.Hour)
+	must(t, s.RunDue(t.Context()))
+	w.wantRan(t)
+}
+
 func TestList_shows_who_runs_what(t *testing.T) {
 	w := newWorld(t, "2026-05-17T00:30:00Z")
 	var s *jobs.Scheduler

@@ -11,8 +11,10 @@ import (
 
 	"strata/core"
 	"strata/core/memory"
+	"strata/core/mysql"
 	"strata/db"
 	"strata/fault"
+	"strata/local/localtest"
 )
 
 // kinds are the ledgers that this package is proven with: each opens a running one, empty, that ends with the test.
@@ -25,15 +27,35 @@ func kinds() map[string]func(t testing.TB, clock *core.Clock) core.Full {
 			}
 			return l
 		},
+		"mysql": func(t testing.TB, clock *core.Clock) core.Full {
+			return engine(t, localtest.Schema(t, localtest.Shared(t)), clock)
+		},
 	}
+}
+
+// engine opens a ledger on a schema and runs it until the test's end.
+func engine(t testing.TB, dsn string, clock *core.Clock) *mysql.Ledger {
+	l, err := mysql.New(t.Context(), mysql.Config{DB: open(t, dsn), Now: clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return l
 }
 
 // each runs a test with the names' ledgers of each kind.
 func each(t *testing.T, test func(t *testing.T, w *world, full map[string]core.Full)) {
-	d := schema(t)
 	for kind, open := range kinds() {
 		t.Run(kind, func(t *testing.T) {
-			w, full := opened(t, d, open)
+			w, full := opened(t, schema(t), open)
 			test(t, w, full)
 		})
 	}

@@ -19,8 +19,6 @@ import (
 	"strata/local"
 )
 
-var runs atomic.Int64 //nolint:gochecknoglobals // ids of one schema that no two runs share
-
 // story is a random history of two coordinators on one database, and what they said.
 type story struct {
 	*world
@@ -38,9 +36,10 @@ type story struct {
 // end, when all wires work: everything or nothing on every ledger, transit nets to zero, nothing is reserved, and no answer
 // that was ever given has changed.
 func TestL12_random_schedules(t *testing.T) {
-	d := schema(t)
+	d, run := schema(t), int64(0)
 	rapid.Check(t, func(rt *rapid.T) {
-		s := &story{world: inMemory(t, d, "a", "b", "c"), rt: rt, run: runs.Add(1), sent: map[string][]Transfer{}, said: map[string]Answer{}}
+		run++
+		s := &story{world: inMemory(t, d, "a", "b", "c"), rt: rt, run: run, sent: map[string][]Transfer{}, said: map[string]Answer{}}
 		at := func(point string) error {
 			if trap := s.trap.Load(); trap != nil {
 				return trap.At(point)

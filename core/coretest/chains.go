@@ -203,7 +203,9 @@ func sortedPair(ids []string) []string {
 }
 
 func feeds(b *bench) {
-	l, ok := b.full.(interface{ Feed(consumer string) core.Feed })
+	l, ok := b.full.(interface {
+		Feed(consumer string) core.Feed
+	})
 	if !ok {
 		b.Skip("it has no feed")
 	}

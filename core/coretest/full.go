@@ -149,7 +149,7 @@ func (b *bench) wantFunds(id int64, want ...any) {
 		have = append(have, f.Nature, int(f.Balance), int(f.Pending))
 		total += f.Balance
 	}
-	if fmt.Sprint(have) != fmt.Sprint(want) || total != s.Account.Balance {
+	if fmt.Sprintln(have...) != fmt.Sprintln(want...) || total != s.Account.Balance {
 		b.Fatalf("account %d has %v instead of %v; its balance is %d", id, have, want, s.Account.Balance)
 	}
 }

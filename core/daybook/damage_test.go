@@ -225,3 +225,72 @@ func mutate(name, kind, whole string) string {
 	}
 	return c + "+1"
 }
+
+// TestL12_a_damage_of_rows_names_them takes rows away, adds some, and changes several that belong together, as somebody would
+// who wants to hide it.
+func TestL12_a_damage_of_rows_names_them(t *testing.T) {
+	r, _ := story(t)
+	backup(t, r)
+	for _, d := range []damage{
+		{"an entry in the middle is gone", "DELETE FROM entry_202605 WHERE account_id=4 AND seq=5", "entry", "4,5", "", ""},
+		{"the last entry is gone", "DELETE FROM entry_202605 WHERE account_id=7 AND seq=1", "entry", "7,1", "", ""},
+		{"a transfer is gone", "DELETE FROM transfer_202605 WHERE id='p3'", "transfer", "p3", "", ""},
+		{"an answer is gone", "DELETE FROM transfer_id WHERE id='p3'", "transfer_id", "p3", "", ""},
+		{"the answer of a try is gone", "DELETE FROM transfer_id WHERE id='try-4'", "transfer_id", "try-4", "", ""},
+		{"an account is gone", "DELETE FROM account WHERE id=5", "account", "5", "", ""},
+		{"a fund is gone", "DELETE FROM fund WHERE account_id=3 AND nature='cash'", "fund", "3,cash", "", ""},
+		{"a fund is added", "INSERT INTO fund VALUES (3, 'gold', 1, 0)", "fund", "3,gold", "balance", ""},
+		{"money is moved between funds", "UPDATE fund SET balance=balance+1 WHERE account_id=3 AND nature='cash'", "fund", "3,cash", "balance", ""},
+		{"a reversed leg is gone", "DELETE FROM reversed WHERE transfer_id='order-2' AND leg=1", "reversed", "order-2,1", "", ""},
+		{"a reversed leg is added", "INSERT INTO reversed VALUES ('order-1', 0, 1)", "reversed", "order-1,0", "amount", ""},
+		{"a pending reservation is gone", "DELETE FROM reservation WHERE id='try-4'", "reservation", "try-4", "", ""},
+		{"a confirmed reservation is gone", "DELETE FROM reservation WHERE id='try-2'", "reservation", "try-2", "", ""},
+		{"a cancelled reservation is gone", "DELETE FROM reservation WHERE id='try-3'", "reservation", "try-3", "", ""},
+		{"a day balance is gone", "DELETE FROM day_balance WHERE accounting_date='2026-05-01' AND account_id=4", "day_balance", "2026-05-01,4", "", ""},
+		{"a base balance is gone", "DELETE FROM day_balance WHERE accounting_date='2026-04-30' AND account_id=4", "day_balance", "2026-04-30,4", "", ""},
+		{"a day balance is added", "INSERT INTO day_balance VALUES ('2026-05-01', 8, 'CNY', 1, 0, 0, 0)", "day_balance", "2026-05-01,8", "", ""},
+		{"a day balance of the open date is added", "INSERT INTO day_balance VALUES ('2026-05-03', 8, 'CNY', 1, 0, 0, 0)", "day_balance", "2026-05-03,8", "", ""},
+		{"the mark of a date is gone", "DELETE FROM day_end WHERE accounting_date='2026-05-01'", "day_end", "2026-05-01", "", ""},
+		{"a buffered credit is gone", "DELETE FROM buffer WHERE transfer_id='order-6'", "transfer", "order-6", "entries in CNY", ""},
+		{"an order is gone", "DELETE FROM merchant_order WHERE transfer_id='order-1'", "merchant_order", "acme,N1,order-1", "", ""},
+		{"an order is added", "INSERT INTO merchant_order VALUES ('acme', 'N9', 'nothing', '2026-05-01 00:00:00')", "merchant_order", "acme,N9,nothing", "transfer_id", ""},
+		{"an event is added", "INSERT INTO outbox VALUES ('notice', 'nothing', '2026-05-01 00:00:00', '{}')", "outbox", "notice,nothing", "", ""},
+		{"a limit's use is gone", "DELETE FROM limit_use WHERE name='monthly'", "limit_use", "monthly,acme,2026-05", "", ""},
+		{"a use of no limit is added", "INSERT INTO limit_use VALUES ('none', '', '2026-05', 1, 1)", "limit_use", "none,,2026-05", "", ""},
+		{"the day is put back", "UPDATE day SET accounting_date='2026-05-02'", "day", "1", "accounting_date", ""},
+		{"an entry is added at the end", "INSERT INTO entry_202605 SELECT 7, 2, 'p1', 2, unit, 1, balance_after, balance_after+1, accounting_date, order_time, posted_at, '' FROM entry_202605 e WHERE account_id=7 AND seq=1", "account", "7", "entries", ""},
+		{"before and after are moved together", "UPDATE entry_202605 SET balance_before=balance_before+1, balance_after=balance_after+1 WHERE account_id=4 AND seq=5", "entry", "4,5", "balance_before", ""},
+		{"amount and after are moved together", "UPDATE entry_202605 SET amount=amount+1, balance_after=balance_after+1 WHERE account_id=4 AND seq=5", "entry", "4,5", "amount", ""},
+		{"a transfer's row is there twice", "INSERT INTO transfer_late_1 SELECT * FROM transfer_202605 WHERE id='p3'", "transfer", "p3", "", ""},
+		{"a buffered credit is added", "INSERT INTO buffer (account_id, transfer_id, leg, unit, amount, accounting_date, order_time, posted_at) VALUES (2, 'p3', 2, 'CNY', 5, '2026-05-03', '2026-05-03 00:00:00', '2026-05-03 00:00:00')", "buffer", "", "leg", ""},
+		{"a mode is gone", "DELETE FROM account_mode WHERE account_id=2", "account", "2", "mode", ""},
+		{"an account is closed", "UPDATE account SET state='closed' WHERE id=4", "account", "4", "state", ""},
+		{"a kind is another one", "UPDATE transfer_202605 SET kind='gift' WHERE id='p3'", "transfer", "p3", "kind", ""},
+		{"a reversal is of another transfer", "UPDATE transfer_202605 SET of_id='order-1' WHERE id='rev-1'", "reversed", "order-2,0", "amount", ""},
+	} {
+		t.Run(d.name, func(t *testing.T) { try(t, r, d) })
+	}
+	t.Run("a cent that is taken consistently is found by the answers", func(t *testing.T) {
+		for _, q := range []string{
+			"UPDATE transfer_202605 SET amount=amount+1 WHERE id='p19'",
+			"UPDATE entry_202605 SET amount=amount+SIGN(amount), balance_after=balance_after+SIGN(amount) WHERE transfer_id='p19'",
+			"UPDATE entry_202605 e JOIN bak_entry_202605 b USING (account_id, seq) SET e.balance_before=e.balance_before+IF(e.account_id=3,1,-1), e.balance_after=e.balance_after+IF(e.account_id=3,1,-1)" +
+				" WHERE (e.account_id=3 AND e.seq>(SELECT x.seq FROM (SELECT * FROM bak_entry_202605) x WHERE x.account_id=3 AND x.transfer_id='p19'))" +
+				" OR (e.account_id=4 AND e.seq>(SELECT x.seq FROM (SELECT * FROM bak_entry_202605) x WHERE x.account_id=4 AND x.transfer_id='p19'))",
+			"UPDATE account SET balance=balance+IF(id=3,1,-1), debits=debits+IF(id=4,1,0), credits=credits+IF(id=3,1,0) WHERE id IN (3,4)",
+		} {
+			r.exec(t, q)
+		}
+		all, _ := r.check(t)
+		for _, table := range []string{"account", "entry_202605", "transfer_202605"} {
+			restore(t, r, table)
+		}
+		for _, f := range all {
+			if f.Table == "transfer_id" && f.Key == "p19" {
+				return
+			}
+		}
+		t.Fatalf("nothing names transfer p19:\n%s", lines(all))
+	})
+	r.wantClean(t)
+}

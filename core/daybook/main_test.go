@@ -115,8 +115,13 @@ func (r *rig) cut(t testing.TB, to time.Time) {
 	}
 }
 
-// check checks the ledger and returns all findings.
 func (r *rig) check(t testing.TB) ([]Finding, CheckReport) {
+	t.Helper()
+	return check(t, r)
+}
+
+// check checks the ledger and returns all findings.
+func check(t testing.TB, r *rig) ([]Finding, CheckReport) {
 	t.Helper()
 	var all []Finding
 	report, err := Check(t.Context(), CheckConfig{Source: LiveSource{DB: r.reader}, Dir: t.TempDir()}, func(f Finding) { all = append(all, f) })

@@ -9,11 +9,11 @@ import (
 )
 
 func TestLedger(t *testing.T) {
-	coretest.Run(t, func(t *testing.T, clock *core.Clock) core.Ledger {
-		l, err := memory.New(memory.Config{Now: clock.Now})
+	coretest.RunFull(t, func(t *testing.T, clock *core.Clock) core.Full {
+		l, err := memory.New(memory.Config{Now: clock.Now, Consumers: []string{core.ForVouchers}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return l
-	})
+	}, core.Buffered, core.SubAccounts, core.Simple)
 }

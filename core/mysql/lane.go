@@ -27,9 +27,9 @@ type lane struct {
 	working bool          // the queue's lock
 	rest    *request      // partly in the batch before
 	from    int           // its next transfer
-	x       *tx   // its connection; nil: none yet
-	blind   int   // batches to go without a guess
-	memory  guessed // for the next guess
+	x       *tx           // its connection; nil: none yet
+	blind   int           // batches to go without a guess
+	memory  guessed       // for the next guess
 }
 
 // item is one transfer of a batch.

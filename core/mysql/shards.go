@@ -119,4 +119,3 @@ func isReleased(ctx context.Context, x *tx, d *catalog.Dataset, table string) (b
 	}
 	return catalog.State(state) == catalog.Released, db.Classify(op, err)
 }
-

@@ -2,13 +2,11 @@ package mysql
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
 	"strata/core"
 	"strata/db"
-	"strata/fault"
 	"strata/local/localtest"
 )
 
@@ -143,36 +141,4 @@ func TestPoison(t *testing.T) {
 	}
 	_, report := content(t, s.dsn)
 	wantBalanced(t, report)
-}
-
-func TestQueue(t *testing.T) {
-	t.Run("a full queue is busy", func(t *testing.T) {
-		s := fresh(t)
-		l, err := New(t.Context(), Config{DB: open(t, s.dsn, db.Writer), Now: s.clock.Now, QueueTransfers: 3})
-		if err != nil {
-			t.Fatal(err)
-		}
-		posted := make(chan error, 1)
-		go func() { // no lane runs: it waits
-			_, err := l.Post(t.Context(), []core.Transfer{{}, {}})
-			posted <- err
-		}()
-		localtest.Eventually(t, 30*time.Second, "the call waits", func() (bool, error) { return l.Stats().Queued == 2, nil })
-		if _, err := l.Post(t.Context(), []core.Transfer{{}, {}}); !fault.Is(err, fault.Busy) || fault.HintOf(err) == "" {
-			t.Fatalf("%v", err)
-		}
-		if _, err := l.Post(t.Context(), make([]core.Transfer, 4)); !fault.Is(err, fault.TooLarge) {
-			t.Fatalf("%v", err)
-		}
-		close(l.ended)
-		if err := <-posted; !fault.Is(err, fault.Unavailable) {
-			t.Fatalf("after the stop: %v", err)
-		}
-	})
-	t.Run("a configuration is checked at once", func(t *testing.T) {
-		_, err := New(t.Context(), Config{Horizon: -1})
-		if err == nil || strings.Count(err.Error(), "\n") != 2 {
-			t.Fatalf("%v", err)
-		}
-	})
 }

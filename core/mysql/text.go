@@ -10,7 +10,7 @@ import (
 // sql_mode in which the backslash escapes.
 type text struct {
 	buf   []byte
-	first bool // no comma before the next
+	first bool   // no comma before the next
 	more  []byte // a cell in the making
 }
 

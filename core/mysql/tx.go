@@ -107,7 +107,9 @@ func (x *tx) each(ctx context.Context, op, query string, f func(cells row) error
 }
 
 // run executes the statement that was built in x.text.
-func (x *tx) run(ctx context.Context, op string) (int64, error) { return x.exec(ctx, op, x.text.String()) }
+func (x *tx) run(ctx context.Context, op string) (int64, error) {
+	return x.exec(ctx, op, x.text.String())
+}
 
 // maxStatement bounds a statement of many rows, in bytes, well below max_allowed_packet's default.
 const maxStatement = 2 << 20

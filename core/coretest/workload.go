@@ -1,0 +1,381 @@
+package coretest
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"reflect"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"strata/core"
+	"strata/core/memory"
+)
+
+// Random drives a ledger and the model in memory with the same random calls, by rapid: all actions, chains, repeated ids
+// with the same and with other bodies, states, bounds, modes, settings, days. Answers, accounts, funds, uses, reservations,
+// orders and events are equal. The ledger may hold other things; every round has accounts and ids of its own.
+func Random(t *testing.T, l core.Full, clock *core.Clock, modes ...core.Mode) {
+	round := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		round++
+		w := newWorld(rt, t.Context(), l, clock, round, modes)
+		for range rapid.IntRange(1, 14).Draw(rt, "steps") {
+			clock.Set(clock.Now().Add(time.Duration(rapid.IntRange(1, 90).Draw(rt, "seconds")) * time.Second))
+			w.step()
+		}
+		w.finish()
+	})
+}
+
+// world is one round.
+type world struct {
+	rt          *rapid.T
+	ctx         context.Context
+	real, model core.Full
+	clock       *core.Clock
+	round       int
+	base        int64
+	modes       []core.Mode
+	shifted     map[int64]bool // accounts that were not always in real time
+	sent        map[string]core.Transfer
+	ids, trys   []string
+	counts      map[string]int64
+}
+
+// The accounts of a round, above its base.
+const (
+	bank     = 1 // no bounds; as 2
+	bounded  = 5 // 3 and 4: at least 0; 5: 0 to 300
+	dollars  = 6 // 7: at least 0
+	wallet   = 8 // and 9
+	shop     = 10
+	hot      = 11 // modes; 12: at least 0; 13: a wallet
+	unknown  = 14
+	baseStep = 100
+)
+
+func newWorld(rt *rapid.T, ctx context.Context, l core.Full, clock *core.Clock, round int, modes []core.Mode) *world {
+	w := &world{rt: rt, ctx: ctx, real: l, clock: clock, round: round, base: int64(round * baseStep), modes: modes, shifted: map[int64]bool{},
+		sent: map[string]core.Transfer{}}
+	day, err := l.Day(ctx)
+	w.ok(err)
+	w.model, err = memory.New(memory.Config{Now: clock.Now, FirstDay: day, Consumers: []string{core.ForVouchers}})
+	w.ok(err)
+	var accounts []core.Account
+	for id := int64(1); id < unknown; id++ {
+		a := core.Account{ID: w.base + id, Name: "x", Unit: "CNY"}
+		switch id {
+		case 3, 4, bounded, dollars + 1, hot + 1:
+			a.MinBalance = ref(0)
+		case wallet, wallet + 1, hot + 2:
+			a.Strategy = "wallet"
+		case shop:
+			a.Strategy = "shop"
+		}
+		if id == bounded {
+			a.MaxBalance = ref(300)
+		}
+		if id == dollars || id == dollars+1 {
+			a.Unit = "USD"
+		}
+		accounts = append(accounts, a)
+	}
+	w.both("open", func(l core.Full) error { return l.Open(ctx, accounts) })
+	w.put(core.Settings{Strategies: strategies()})
+	w.counts, err = l.CountReservations(ctx)
+	w.ok(err)
+	w.fill()
+	return w
+}
+
+// fill gives the wallets natures, and money to those that have none.
+func (w *world) fill() {
+	t := w.transfer("payment")
+	for _, p := range []struct {
+		to     int64
+		nature string
+		amount int64
+	}{{3, "", 200}, {hot + 1, "", 50}, {wallet, "cash", 100}, {wallet, "bonus", 60}, {wallet + 1, "card", 70}, {wallet + 1, "refund", 40},
+		{hot + 2, "cash", 80}, {hot + 2, "bonus", 30}, {shop, "", 50}} {
+		t.Legs = append(t.Legs, core.Leg{Account: w.base + bank, Unit: "CNY", Amount: -p.amount},
+			core.Leg{Account: w.base + p.to, Unit: "CNY", Amount: p.amount, Nature: p.nature})
+	}
+	w.post([]core.Transfer{t})
+}
+
+func (w *world) ok(err error) {
+	if err != nil {
+		w.rt.Helper()
+		w.rt.Fatal(err)
+	}
+}
+
+// both does the same to the ledger and the model: the same error kinds, or none.
+func (w *world) both(what string, do func(l core.Full) error) {
+	real, model := do(w.real), do(w.model)
+	if (real == nil) != (model == nil) {
+		w.rt.Fatalf("%s: %v instead of %v", what, real, model)
+	}
+}
+
+func (w *world) chance(percent int, what string) bool {
+	return rapid.IntRange(0, 99).Draw(w.rt, what) >= 100-percent
+}
+
+func (w *world) account(what string, to int64) int64 {
+	return w.base + rapid.Int64Range(1, to).Draw(w.rt, what)
+}
+
+func (w *world) step() {
+	switch rapid.IntRange(0, 19).Draw(w.rt, "step") {
+	case 0:
+		id, state := w.account("account", unknown), rapid.SampledFrom([]core.State{core.Open, core.Open, core.Frozen, core.Closed}).Draw(w.rt, "state")
+		w.both("set state", func(l core.Full) error { return l.SetState(w.ctx, id, state) })
+	case 1:
+		w.bounds()
+	case 2:
+		w.put(w.settings())
+	case 3:
+		w.both("roll back", func(l core.Full) error { // the history of a round begins with its own settings
+			if v, err := l.Settings(w.ctx); err != nil || len(v.Settings.Limits) == 0 {
+				return err
+			}
+			return nil
+		})
+	case 4:
+		w.cut()
+	case 5:
+		w.expire()
+	case 6, 7:
+		w.mode()
+	default:
+		var call []core.Transfer
+		for range rapid.IntRange(1, 10).Draw(w.rt, "transfers") {
+			t := w.random()
+			call = append(call, t)
+			w.sent[t.ID] = t
+		}
+		if last := &call[len(call)-1]; last.Linked && w.chance(95, "ends") {
+			last.Linked = false
+			w.sent[last.ID] = *last
+		}
+		w.post(call)
+	}
+}
+
+func (w *world) bounds() {
+	id := w.base + rapid.SampledFrom([]int64{bank, 3, bounded, wallet, dollars + 1}).Draw(w.rt, "account")
+	var low, high *int64
+	if w.chance(60, "low") {
+		low = ref(rapid.Int64Range(-100, 100).Draw(w.rt, "minimum"))
+	}
+	if w.chance(60, "high") {
+		high = ref(rapid.Int64Range(0, 400).Draw(w.rt, "maximum"))
+	}
+	w.both("set bounds", func(l core.Full) error { return l.SetBounds(w.ctx, id, low, high) })
+}
+
+func (w *world) cut() {
+	day, err := w.real.Day(w.ctx)
+	w.ok(err)
+	next := day.AddDate(0, 0, rapid.SampledFrom([]int{0, 1, 40}).Draw(w.rt, "days"))
+	w.both("cut day", func(l core.Full) error { return l.CutDay(w.ctx, next) })
+}
+
+func (w *world) expire() {
+	var n [2]int
+	for i, l := range []core.Full{w.real, w.model} {
+		var err error
+		n[i], err = l.ExpireReservations(w.ctx, 1000)
+		w.ok(err)
+	}
+	if n[0] != n[1] {
+		w.rt.Fatalf("%d reservations were given back instead of %d", n[0], n[1])
+	}
+}
+
+func (w *world) mode() {
+	if len(w.modes) == 0 {
+		return
+	}
+	id := w.base + rapid.Int64Range(hot, hot+2).Draw(w.rt, "account")
+	mode := rapid.SampledFrom(append([]core.Mode{core.RealTime}, w.modes...)).Draw(w.rt, "mode")
+	w.shifted[id] = true
+	w.both("switch mode", func(l core.Full) error { return l.SwitchMode(w.ctx, id, mode, 3) })
+}
+
+func (w *world) put(s core.Settings) {
+	w.both("put settings", func(l core.Full) error {
+		v, err := l.Settings(w.ctx)
+		if err == nil {
+			_, err = l.PutSettings(w.ctx, v.Number, s, "random", "")
+		}
+		return err
+	})
+}
+
+// settings has limits of the round's own names.
+func (w *world) settings() core.Settings {
+	s := core.Settings{Strategies: strategies()}
+	for _, l := range []core.Limit{
+		limit("acc-day", "account", "", "day", ref(120), nil), limit("acc-month", "account", fmt.Sprint(w.base+wallet), "month", ref(150), ref(6), "payment"),
+		limit("tenant", "tenant", "", "day", ref(200), nil), limit("op", "operation", "withdraw", "day", nil, ref(4)),
+		limit("all", "ledger", "", "month", ref(900), ref(40)), limit("each", "account", "", "transfer", ref(90), nil),
+	} {
+		if l.Name = fmt.Sprintf("%s-%d", l.Name, w.round); w.chance(30, l.Name) {
+			s.Limits = append(s.Limits, l)
+		}
+	}
+	if w.chance(20, "off") {
+		s.Off = []core.Switch{{Operation: rapid.SampledFrom([]string{"*", "withdraw"}).Draw(w.rt, "operation"), Account: w.account("off", unknown)}}
+	}
+	switch rapid.IntRange(0, 9).Draw(w.rt, "strategies") {
+	case 0:
+		s.Strategies = nil
+	case 1:
+		n := s.Strategies[0].Natures
+		n[0], n[2] = n[2], n[0]
+	case 2:
+		s.Strategies[0].Natures = s.Strategies[0].Natures[1:]
+	}
+	return s
+}
+
+func (w *world) post(call []core.Transfer) {
+	real, err := w.real.Post(w.ctx, call)
+	w.ok(err)
+	model, err := w.model.Post(w.ctx, call)
+	w.ok(err)
+	for i := range call {
+		if why := w.differs(real[i], model[i]); why != "" {
+			w.rt.Fatalf("%s: %+v\nledger: %+v\nmodel:  %+v", why, call[i], real[i], model[i])
+		}
+	}
+}
+
+// differs compares answers; numbers and balances of accounts that were not always in real time may be others.
+func (w *world) differs(real, model core.Answer) string {
+	if real.Outcome != model.Outcome || real.Code != model.Code || real.Field != model.Field || real.Action != model.Action || len(real.Balances) != len(model.Balances) {
+		return "another answer"
+	}
+	for i, r := range real.Balances {
+		m := model.Balances[i]
+		if w.shifted[r.Account] {
+			r.Seq, r.Balance, m.Seq, m.Balance = 0, 0, 0, 0
+		}
+		if !core.SameBalance(r, m) {
+			return fmt.Sprintf("another balance of leg %d", i)
+		}
+	}
+	return ""
+}
+
+// finish ends what lapses, and compares all that the round left.
+func (w *world) finish() {
+	w.clock.Set(w.clock.Now().Add(time.Hour))
+	w.expire()
+	for id := w.base + 1; id < w.base+unknown; id++ {
+		w.sameStanding(id)
+	}
+	for _, id := range w.ids {
+		w.sameID(id)
+	}
+	for _, order := range []string{"o1", "o2"} {
+		for _, tenant := range []string{"", "a", "b"} {
+			tenant, order := w.tenant(tenant), fmt.Sprintf("%s-%d", order, w.round)
+			real, err := w.real.ByOrder(w.ctx, tenant, order)
+			w.ok(err)
+			model, _ := w.model.ByOrder(w.ctx, tenant, order)
+			if fmt.Sprint(set(real)) != fmt.Sprint(set(model)) || len(real) != len(model) {
+				w.rt.Fatalf("order %s of %q: %v instead of %v", order, tenant, real, model)
+			}
+		}
+	}
+	counts, err := w.real.CountReservations(w.ctx)
+	w.ok(err)
+	model, _ := w.model.CountReservations(w.ctx)
+	for name, n := range model {
+		if counts[name]-w.counts[name] != n {
+			w.rt.Fatalf("%d reservations more are %s instead of %d", counts[name]-w.counts[name], name, n)
+		}
+	}
+	w.sameEvents()
+}
+
+func set(ids []string) map[string]bool {
+	m := map[string]bool{}
+	for _, id := range ids {
+		m[id] = true
+	}
+	return m
+}
+
+func (w *world) sameStanding(id int64) {
+	real, err := w.real.Standing(w.ctx, id)
+	w.ok(err)
+	model, err := w.model.Standing(w.ctx, id)
+	w.ok(err)
+	if !real.Account.OpenedAt.Equal(model.Account.OpenedAt) || !real.Day.Equal(model.Day) {
+		w.rt.Fatalf("%+v instead of %+v", real, model)
+	}
+	real.Account.OpenedAt, real.Day = model.Account.OpenedAt, model.Day
+	if w.shifted[id] {
+		real.Account.Entries, real.Account.Buffered, real.Account.Debits, real.Account.Credits = model.Account.Entries, 0, model.Account.Debits, model.Account.Credits
+	}
+	if !reflect.DeepEqual(real, model) {
+		w.rt.Fatalf("account %d:\nledger: %+v\nmodel:  %+v", id, real, model)
+	}
+}
+
+func (w *world) sameID(id string) {
+	real, known, err := w.real.Answer(w.ctx, id)
+	w.ok(err)
+	model, knownHere, _ := w.model.Answer(w.ctx, id)
+	if why := w.differs(real, model); known != knownHere || why != "" {
+		w.rt.Fatalf("%s: %+v, %v instead of %+v, %v", id, real, known, model, knownHere)
+	}
+	r, err := w.real.Reservation(w.ctx, id)
+	m, missing := w.model.Reservation(w.ctx, id)
+	if (err == nil) != (missing == nil) {
+		w.rt.Fatalf("reservation %s: %v instead of %v", id, err, missing)
+	}
+	same := r.ID == m.ID && r.State == m.State && r.Transfer.Hash() == m.Transfer.Hash() && r.Day.Equal(m.Day) && r.At.Equal(m.At) &&
+		r.EndedBy == m.EndedBy && r.EndedAt.Equal(m.EndedAt) && r.LateTrys == m.LateTrys && reflect.DeepEqual(r.Parts, m.Parts) && len(r.Counted) == len(m.Counted)
+	if err == nil && !same {
+		w.rt.Fatalf("reservation %s:\nledger: %+v\nmodel:  %+v", id, r, m)
+	}
+}
+
+// sameEvents compares what the feeds have, and empties them.
+func (w *world) sameEvents() {
+	type fed interface{ Feed(consumer string) core.Feed }
+	var events [2]map[string]core.Event
+	for i, l := range []core.Full{w.real, w.model} {
+		f, ok := l.(fed)
+		if !ok {
+			return
+		}
+		all, err := f.Feed(core.ForVouchers).Next(w.ctx, math.MaxInt32)
+		w.ok(err)
+		events[i] = map[string]core.Event{}
+		var ids []string
+		for _, e := range all {
+			events[i][e.Transfer.ID] = e
+			ids = append(ids, e.Transfer.ID)
+		}
+		w.ok(f.Feed(core.ForVouchers).Done(w.ctx, ids))
+	}
+	if len(events[0]) != len(events[1]) {
+		w.rt.Fatalf("%d events instead of %d", len(events[0]), len(events[1]))
+	}
+	for id, e := range events[0] {
+		m := events[1][id]
+		why := w.differs(core.Answer{Balances: e.Balances}, core.Answer{Balances: m.Balances})
+		if e.Transfer.Hash() != m.Transfer.Hash() || why != "" || !e.AccountingDate.Equal(m.AccountingDate) || !e.PostedAt.Equal(m.PostedAt) {
+			w.rt.Fatalf("event %s:\nledger: %+v\nmodel:  %+v", id, e, m)
+		}
+	}
+}

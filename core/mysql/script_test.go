@@ -1,0 +1,455 @@
+package mysql
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"strata/core"
+	"strata/core/memory"
+	"strata/fault"
+	"strata/local"
+)
+
+// fed is a ledger with everything, its events too.
+type fed interface {
+	core.Full
+	Feed(consumer string) core.Feed
+}
+
+// step is one thing that is done to a ledger. Done again after a crash it leaves the same.
+type step struct {
+	name string
+	at   time.Time
+	do   func(ctx context.Context, l fed) ([]core.Answer, error)
+}
+
+const scriptAccounts = 12
+
+// scriptOpens: 1 to 3 without a minimum, 4 to 8 with, 9 to 12 split by natures.
+func scriptOpens() []core.Account {
+	zero, most := int64(0), int64(5_000)
+	var out []core.Account
+	for id := int64(1); id <= scriptAccounts; id++ {
+		a := core.Account{ID: id, Name: "账户", Unit: "CNY", Tenant: "shop", Metadata: `{"a":"'\\\""}`}
+		if id >= 4 {
+			a.MinBalance = &zero
+		}
+		if id == 8 {
+			a.MaxBalance = &most
+		}
+		if id >= 9 {
+			a.Strategy = "wallet"
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+func scriptSettings(perDay int64) core.Settings {
+	return core.Settings{
+		Limits: []core.Limit{
+			{Name: "own", Scope: "account", Kinds: []string{"pay"}, Unit: "CNY", Per: "day", MaxAmount: &perDay},
+			{Name: "all", Scope: "ledger", Unit: "CNY", Per: "month", MaxAmount: ptr(int64(2_000_000))},
+			{Name: "pays", Scope: "operation", Match: "pay", Unit: "CNY", Per: "day", MaxCount: ptr(int64(4_000))},
+		},
+		Strategies: []core.Strategy{{Name: "wallet", Default: "cash", Natures: []core.NatureRule{
+			{Name: "bonus", Kinds: []string{"pay"}}, {Name: "cash"}, {Name: "card", RefundOnly: true}}}},
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// script draws steps: posts of every action, chains, repeated ids, changed bodies, and control in between.
+func script(seed uint64, start time.Time, calls int) []step {
+	r := rand.New(rand.NewPCG(seed, 1))
+	s := &scripter{r: r, at: start}
+	s.add("settings 1", func(ctx context.Context, l fed) ([]core.Answer, error) { return nil, put(ctx, l, 0, scriptSettings(4_000)) })
+	s.add("open", func(ctx context.Context, l fed) ([]core.Answer, error) { return nil, l.Open(ctx, scriptOpens()) })
+	s.post(s.funding())
+	for c := range calls {
+		s.at = s.at.Add(7 * time.Second)
+		switch {
+		case c == calls/3:
+			s.add("settings 2", func(ctx context.Context, l fed) ([]core.Answer, error) { return nil, put(ctx, l, 1, scriptSettings(2_500)) })
+		case c == calls/2:
+			day := core.Date(start).AddDate(0, 0, 1)
+			s.add("cut", func(ctx context.Context, l fed) ([]core.Answer, error) { return nil, l.CutDay(ctx, day) })
+		case c%9 == 4:
+			s.add("expire", func(ctx context.Context, l fed) ([]core.Answer, error) {
+				_, err := l.ExpireReservations(ctx, 1_000)
+				return nil, err
+			})
+		case c%9 == 7:
+			id, state := 1+r.Int64N(scriptAccounts), []core.State{core.Frozen, core.Open, core.Open}[r.IntN(3)]
+			s.add("state", func(ctx context.Context, l fed) ([]core.Answer, error) { return nil, l.SetState(ctx, id, state) })
+		case c%9 == 8:
+			id, low := 1+r.Int64N(8), -r.Int64N(500)
+			s.add("bounds", func(ctx context.Context, l fed) ([]core.Answer, error) {
+				return nil, l.SetBounds(ctx, id, &low, nil)
+			})
+		case c%9 == 3:
+			s.add("done", func(ctx context.Context, l fed) ([]core.Answer, error) {
+				return nil, l.Feed(core.ForVouchers).Done(ctx, []string{fmt.Sprint("s", c), fmt.Sprint("s", c+1), "nobody"})
+			})
+		}
+		var ts []core.Transfer
+		for range 1 + r.IntN(12) {
+			ts = append(ts, s.transfer())
+		}
+		s.post(ts)
+	}
+	return s.steps
+}
+
+func put(ctx context.Context, l fed, base int64, settings core.Settings) error {
+	_, err := l.PutSettings(ctx, base, settings, "ops", "test")
+	if v, e := l.Settings(ctx); fault.Is(err, fault.Conflict) && e == nil && v.Number == base+1 {
+		return nil // before the crash
+	}
+	return err
+}
+
+type scripter struct {
+	r     *rand.Rand
+	at    time.Time
+	n     int
+	trys  []core.Transfer
+	posts []core.Transfer
+	steps []step
+}
+
+func (s *scripter) add(name string, do func(context.Context, fed) ([]core.Answer, error)) {
+	s.steps = append(s.steps, step{name, s.at, do})
+}
+
+func (s *scripter) post(ts []core.Transfer) {
+	s.add("post", func(ctx context.Context, l fed) ([]core.Answer, error) { return l.Post(ctx, slices.Clone(ts)) })
+}
+
+func (s *scripter) funding() (ts []core.Transfer) {
+	for id := int64(4); id <= scriptAccounts; id++ {
+		t := s.plain()
+		t.Kind = "fund"
+		t.Legs = []core.Leg{{Account: 1, Unit: "CNY", Amount: -3_000}, {Account: id, Unit: "CNY", Amount: 3_000}}
+		if id >= 9 {
+			t.Legs[1].Amount = 1_000
+			t.Legs = append(t.Legs, core.Leg{Account: id, Unit: "CNY", Amount: 1_000, Nature: "bonus"}, core.Leg{Account: id, Unit: "CNY", Amount: 1_000, Nature: "card"})
+		}
+		ts = append(ts, t)
+	}
+	return ts
+}
+
+func (s *scripter) plain() core.Transfer {
+	s.n++
+	return core.Transfer{ID: fmt.Sprint("s", s.n), Kind: "pay", OrderTime: s.at.Add(-time.Minute), Memo: "it's"}
+}
+
+// transfer draws one.
+func (s *scripter) transfer() core.Transfer {
+	r := s.r
+	if s.n > 20 && r.IntN(10) == 0 { // an id that was used
+		t := s.posts[r.IntN(len(s.posts))]
+		if r.IntN(2) == 0 {
+			t.Memo = "another body"
+		}
+		return t
+	}
+	t := s.plain()
+	t.Linked = r.IntN(6) == 0
+	if r.IntN(4) == 0 {
+		t.Tenant, t.Order, t.Product, t.Metadata = "shop", fmt.Sprint("order-", r.IntN(15)), "book", `{"k":"v"}`
+	}
+	if r.IntN(5) == 0 {
+		t.Kind = "withdraw"
+	}
+	if r.IntN(8) == 0 {
+		t.BusinessDate = core.Date(s.at).AddDate(0, 0, -1)
+	}
+	switch n := r.IntN(12); {
+	case n < 5:
+		t.Legs = s.legs()
+	case n < 8:
+		t.Action, t.Legs = core.Try, s.legs()
+		if r.IntN(2) == 0 {
+			t.Expires = s.at.Add(time.Duration(r.IntN(60)) * time.Second)
+		}
+		if r.IntN(6) == 0 { // its cancel comes first
+			c := t
+			c.ID, c.Action, c.Of, c.Legs, c.Expires, c.Linked = t.ID+"-c", core.Cancel, t.ID, nil, time.Time{}, false
+			s.trys = append(s.trys, t)
+			return s.keep(c)
+		}
+		s.trys = append(s.trys, t)
+	case n < 11 && len(s.trys) > 0:
+		i := r.IntN(len(s.trys))
+		of := s.trys[i]
+		if strings.HasPrefix(of.ID, "s") && r.IntN(9) == 0 {
+			return of // a late try, or a replay
+		}
+		t.Of, t.Action = of.ID, core.Confirm
+		if n == 8 {
+			t.Action = core.Cancel
+		} else if r.IntN(3) == 0 {
+			t.Legs = s.part(of.Legs, 1)
+		}
+	default:
+		if len(s.posts) == 0 {
+			t.Legs = s.legs()
+			break
+		}
+		of := s.posts[r.IntN(len(s.posts))]
+		t.Action, t.Of = core.Reverse, of.ID
+		if r.IntN(2) == 0 {
+			t.Legs = s.part(of.Legs, -1)
+		}
+	}
+	return s.keep(t)
+}
+
+func (s *scripter) keep(t core.Transfer) core.Transfer {
+	s.posts = append(s.posts, t)
+	return t
+}
+
+func (s *scripter) legs() []core.Leg {
+	r := s.r
+	amount := 1 + r.Int64N(600)
+	from, to := 1+r.Int64N(scriptAccounts+1), 1+r.Int64N(scriptAccounts) // the last one does not exist
+	legs := []core.Leg{{Account: from, Unit: "CNY", Amount: -amount}, {Account: to, Unit: "CNY", Amount: amount}}
+	if r.IntN(3) == 0 && amount > 1 {
+		legs[1].Amount -= amount / 2
+		legs = append(legs, core.Leg{Account: 1 + r.Int64N(scriptAccounts), Unit: "CNY", Amount: amount / 2})
+	}
+	if to >= 9 && r.IntN(4) == 0 {
+		legs[1].Nature = []string{"cash", "bonus", "card", "gold"}[r.IntN(4)]
+	}
+	return legs
+}
+
+// part is half of each leg, where that is still balanced.
+func (s *scripter) part(legs []core.Leg, sign int64) (out []core.Leg) {
+	var sum int64
+	for _, l := range legs {
+		l.Amount, l.Nature = sign*(l.Amount/2), ""
+		sum += l.Amount
+		out = append(out, l)
+	}
+	if len(out) > 0 {
+		out[0].Amount -= sum
+	}
+	return out
+}
+
+// shown is all that a ledger shows, as text.
+func shown(t testing.TB, l fed) string {
+	t.Helper()
+	var out []string
+	show := func(name string, v any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		raw, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, name+": "+string(raw))
+	}
+	ctx := t.Context()
+	list, err := l.List(ctx, 0, 1_000)
+	show("list", list, err)
+	for id := int64(1); id <= scriptAccounts; id++ {
+		s, err := l.Standing(ctx, id)
+		show(fmt.Sprint("account ", id), s, err)
+	}
+	for s := core.Pending; s <= core.Fenced; s++ {
+		list, err := l.ListReservations(ctx, s, "", 1_000)
+		show("reservations "+s.String(), len(list), err)
+		for _, r := range list {
+			slices.SortFunc(r.Counted, func(a, b core.Counted) int { return strings.Compare(a.Limit+a.Subject, b.Limit+b.Subject) })
+			show("reservation", r, nil)
+		}
+	}
+	count, err := l.CountReservations(ctx)
+	show("reservations", count, err)
+	for i := range 15 {
+		ids, err := l.ByOrder(ctx, "shop", fmt.Sprint("order-", i))
+		show(fmt.Sprint("order ", i), ids, err)
+	}
+	history, err := l.SettingsHistory(ctx, 10)
+	show("settings", history, err)
+	events, err := l.Feed(core.ForVouchers).Next(ctx, 10_000)
+	slices.SortFunc(events, func(a, b core.Event) int { return strings.Compare(a.Transfer.ID, b.Transfer.ID) })
+	for _, e := range events {
+		show("event "+e.Transfer.ID, e, err)
+	}
+	return strings.Join(out, "\n")
+}
+
+// firstDifference names the first line that is not the same.
+func firstDifference(a, b string) string {
+	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i := range min(len(x), len(y)) {
+		if x[i] != y[i] {
+			return x[i] + "\n-- model --\n" + y[i]
+		}
+	}
+	return fmt.Sprintf("%d and %d lines", len(x), len(y))
+}
+
+func model(t testing.TB, clock *core.Clock) *memory.Ledger {
+	t.Helper()
+	m, err := memory.New(memory.Config{Now: clock.Now, FirstDay: clock.Now(), Consumers: []string{core.ForVouchers}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// consumed is a ledger that keeps events.
+func consumed(c *Config) { c.Consumers = []string{core.ForVouchers} }
+
+// TestL12_scripts_equal_the_model runs scripts with everything on the ledger and on the model in memory: each answer, and in
+// the end all that is shown and booked, is equal.
+func TestL12_scripts_equal_the_model(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			s := fresh(t)
+			s.edit = consumed
+			steps := script(seed, s.clock.Now(), 60)
+			l, m := run(t, s), model(t, s.clock)
+			outcomes := map[string]int{}
+			for i, st := range steps {
+				s.clock.Set(st.at)
+				have, err := st.do(t.Context(), l)
+				want, wantErr := st.do(t.Context(), m)
+				if (err == nil) != (wantErr == nil) {
+					t.Fatalf("step %d, %s: %v instead of %v", i, st.name, err, wantErr)
+				}
+				for k := range want {
+					have[k].Message, want[k].Message = "", "" // the model has its own words
+					if !reflect.DeepEqual(have[k], want[k]) {
+						t.Fatalf("step %d, answer %d:\n%+v instead of\n%+v", i, k, have[k], want[k])
+					}
+					outcomes[fmt.Sprint(want[k].Action, " ", want[k].Outcome, " ", want[k].Code)]++
+				}
+			}
+			if a, b := shown(t, l), shown(t, m); a != b {
+				t.Fatal(firstDifference(a, b))
+			}
+			sameEntries(t, l, m)
+			_, report := content(t, s.dsn)
+			wantBalanced(t, report)
+			t.Log(outcomes)
+		})
+	}
+}
+
+// sameEntries compares the booked rows with the model's.
+func sameEntries(t *testing.T, l *running, m *memory.Ledger) {
+	t.Helper()
+	have := map[string]bool{}
+	rows, err := l.db.SQL().QueryContext(t.Context(), `SELECT CONCAT_WS('|', account_id, seq, transfer_id, leg, amount, balance_before, balance_after, funds) FROM entry_202605`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			t.Fatal(err)
+		}
+		have[s] = true
+	}
+	for _, e := range m.Entries() {
+		s := fmt.Sprintf("%d|%d|%s|%d|%d|%d|%d|%s", e.Account, e.Seq, e.Transfer, e.Leg, e.Amount, e.Before, e.After, core.AppendParts(nil, e.Parts))
+		if !have[s] {
+			t.Fatalf("entry %s is missing", s)
+		}
+		delete(have, s)
+	}
+	if len(have) > 0 {
+		t.Fatalf("entries that the model lacks: %v", have)
+	}
+}
+
+// TestL12_more_crash_points_resume stops a ledger with everything at each named point and does the step again: all that is
+// shown in the end is what the model shows that was never stopped.
+func TestL12_more_crash_points_resume(t *testing.T) {
+	const seed, calls = 3, 24
+	first := fresh(t)
+	first.edit = consumed
+	start := first.clock.Now()
+	record := local.Record()
+	first.at = record.At
+	play(t, first, script(seed, start, calls))
+	hits := record.Hits()
+	mc := clockAt(start)
+	m := model(t, mc)
+	for _, st := range script(seed, start, calls) {
+		mc.Set(st.at)
+		if _, err := st.do(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := shown(t, m)
+	for _, point := range slices.Concat(CrashPoints(), MoreCrashPoints()) {
+		if hits[point] == 0 {
+			if point != "core.before_purge" && point != "core.after_purge" {
+				t.Errorf("%s was never hit", point)
+			}
+			continue
+		}
+		for _, nth := range slices.Compact([]int{1, (hits[point] + 1) / 2}) {
+			t.Run(fmt.Sprintf("%s %d", point, nth), func(t *testing.T) {
+				s := fresh(t)
+				s.edit = consumed
+				s.clock.Set(start)
+				trap := local.NewTrap(point, nth)
+				s.at = trap.At
+				if got := shown(t, play(t, s, script(seed, start, calls))); got != want {
+					t.Fatal(firstDifference(got, want))
+				}
+				_, report := content(t, s.dsn)
+				wantBalanced(t, report)
+			})
+		}
+	}
+}
+
+func clockAt(at time.Time) *core.Clock {
+	c := &core.Clock{}
+	c.Set(at)
+	return c
+}
+
+// play does the steps; where one fails, the ledger is started again without its trap and the step is done again.
+func play(t *testing.T, s start, steps []step) *running {
+	t.Helper()
+	l := run(t, s)
+	failed := false
+	for i := 0; i < len(steps); i++ {
+		s.clock.Set(steps[i].at)
+		_, err := steps[i].do(t.Context(), l)
+		if err == nil {
+			continue
+		}
+		if failed {
+			t.Fatalf("step %d, %s: %v", i, steps[i].name, err)
+		}
+		failed = true
+		l.stop()
+		s.at = nil
+		l = run(t, s)
+		i--
+	}
+	return l
+}
