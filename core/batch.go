@@ -11,8 +11,8 @@ import (
 //
 // Its owner locks and reads in this order: FirstNeeds, then those reservations and originals, then Needs, then its uses and
 // accounts, then all funds of every account with a Strategy; then Apply, chain by chain, in the order of posting; then it
-// writes what Changes names. Where Changes.Wanted names an account, the answers since are void: the owner merges that
-// account's buffer (Merge) under lock and does the batch again, with the account's Mode as RealTime in the Batch.
+// writes what Changes names. Where Changes.Wanted names accounts, the answers are void: the owner begins again with a new
+// Batch, locks and reads those accounts too, and calls Merge for each before the first Apply.
 type Batch struct {
 	Rules    *Rules // nil: no rules
 	Day, Now time.Time
@@ -28,6 +28,7 @@ type Batch struct {
 
 	log    undo
 	sought map[string]bool // originals that a transfer of Needs reverses
+	merged map[int64]bool  // accounts whose buffer is booked
 	step   step
 	tally  []tallied
 	slab   []Balance

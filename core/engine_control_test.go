@@ -50,19 +50,18 @@ func (e *engine) SwitchMode(_ context.Context, id int64, mode core.Mode, inner i
 		if mode > core.Simple || mode == core.SubAccounts && (inner < 2 || inner > 64) {
 			return fault.New(fault.Invalid, "switch mode", "bad mode")
 		}
-		b := &core.Batch{Accounts: map[int64]*core.Account{id: a}, Funds: map[core.FundKey]*core.Fund{}}
-		for key, f := range e.funds {
-			if key.Account == id {
-				b.Funds[key] = &f
-			}
+		if mode == core.Buffered && !a.Bufferable() {
+			return fault.New(fault.Conflict, "switch mode", "it has too little room")
 		}
-		if no := b.Merge(e.buffer[id]); no != nil {
+		b := &core.Batch{Accounts: map[int64]*core.Account{id: a}, Funds: map[core.FundKey]*core.Fund{}}
+		for nature, f := range e.funds[id] {
+			b.Funds[core.FundKey{Account: id, Nature: nature}] = &f
+		}
+		if no := b.Merge(id, e.buffer[id]); no != nil {
 			return fault.New(fault.Internal, "merge", "%s", no.Message)
 		}
 		delete(e.buffer, id)
-		for key := range b.Changes.Funds {
-			e.funds[key] = *b.Funds[key]
-		}
+		e.writeFunds(b)
 		e.entries = append(e.entries, b.Changes.Entries...)
 		a.Mode, a.Buffered = mode, 0
 		return nil

@@ -22,7 +22,7 @@ type engine struct {
 	mu           sync.Mutex
 	day          time.Time
 	accounts     map[int64]core.Account
-	funds        map[core.FundKey]core.Fund
+	funds        map[int64]map[string]core.Fund
 	uses         map[core.UseKey]core.Use
 	reservations map[string]kept
 	reversed     map[string][]int64
@@ -46,7 +46,7 @@ type answered struct {
 }
 
 func newEngine(now func() time.Time, tuning core.Tuning) *engine {
-	return &engine{Tuning: tuning, now: now, day: core.Date(now()), accounts: map[int64]core.Account{}, funds: map[core.FundKey]core.Fund{},
+	return &engine{Tuning: tuning, now: now, day: core.Date(now()), accounts: map[int64]core.Account{}, funds: map[int64]map[string]core.Fund{},
 		uses: map[core.UseKey]core.Use{}, reservations: map[string]kept{}, reversed: map[string][]int64{}, answers: map[string]answered{},
 		orders: map[string][]string{}, buffer: map[int64][]core.Entry{}}
 }
@@ -120,14 +120,15 @@ func (e *engine) attempt(rules *core.Rules, transfers []core.Transfer, whole map
 	if err := e.read(b, fresh, whole); err != nil {
 		return nil, nil, err
 	}
-	before := maps.Clone(e.answers)
 	for rest := items; len(rest) > 0; {
 		n := core.Chain(rest, func(it *item) bool { return it.t.Linked })
 		if err := e.postChain(b, rest[:n]); err != nil {
 			return nil, nil, err
 		}
 		if len(b.Changes.Wanted) > 0 {
-			e.answers = before
+			for _, t := range fresh {
+				delete(e.answers, t.ID)
+			}
 			return nil, b.Changes.Wanted, nil
 		}
 		rest = rest[n:]
@@ -221,15 +222,10 @@ func (e *engine) read(b *core.Batch, fresh []*core.Transfer, whole map[int64]boo
 	}
 	n := b.Needs(fresh)
 	e.readRows(b, n, whole)
-	var rows []core.Entry
-	for _, id := range n.Accounts {
-		if whole[id] && b.Accounts[id] != nil {
-			rows = append(rows, e.buffer[id]...)
-			b.Accounts[id].Mode = core.RealTime
+	for id := range whole {
+		if a := b.Merge(id, e.buffer[id]); a != nil {
+			return fmt.Errorf("merge: %+v", a)
 		}
-	}
-	if a := b.Merge(rows); a != nil {
-		return fmt.Errorf("merge: %+v", a)
 	}
 	return nil
 }
@@ -255,10 +251,8 @@ func (e *engine) readRows(b *core.Batch, n core.Needs, whole map[int64]bool) {
 			a.Buffered += row.Amount
 		}
 		b.Accounts[id] = &a
-		for key, f := range e.funds {
-			if key.Account == id {
-				b.Funds[key] = &f
-			}
+		for nature, f := range e.funds[id] {
+			b.Funds[core.FundKey{Account: id, Nature: nature}] = &f
 		}
 	}
 }
@@ -274,9 +268,7 @@ func (e *engine) write(b *core.Batch, whole map[int64]bool) {
 		a.Mode, a.Buffered = e.accounts[id].Mode, 0
 		e.accounts[id] = a
 	}
-	for key := range c.Funds {
-		e.funds[key] = *b.Funds[key]
-	}
+	e.writeFunds(b)
 	for key := range c.Uses {
 		e.uses[key] = *b.Uses[key]
 	}
@@ -294,6 +286,15 @@ func (e *engine) write(b *core.Batch, whole map[int64]bool) {
 	for _, entry := range c.Entries {
 		entry.Parts, _ = core.ParseParts(string(core.AppendParts(nil, entry.Parts)))
 		e.entries = append(e.entries, entry)
+	}
+}
+
+func (e *engine) writeFunds(b *core.Batch) {
+	for key := range b.Changes.Funds {
+		if e.funds[key.Account] == nil {
+			e.funds[key.Account] = map[string]core.Fund{}
+		}
+		e.funds[key.Account][key.Nature] = *b.Funds[key]
 	}
 }
 
@@ -366,11 +367,7 @@ func (e *engine) Standing(ctx context.Context, id int64) (core.Standing, error) 
 	}
 	s := core.Standing{Account: a, Day: e.day}
 	funds := map[string]core.Fund{}
-	for key, f := range e.funds {
-		if key.Account == id {
-			funds[key.Nature] = f
-		}
-	}
+	maps.Copy(funds, e.funds[id])
 	for _, row := range e.buffer[id] {
 		for _, p := range row.Parts {
 			f := funds[p.Nature]

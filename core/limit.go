@@ -2,6 +2,7 @@ package core
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -32,8 +33,18 @@ func debits(legs []Leg, unit string, account int64) (sum int64) {
 	return sum
 }
 
-// tally appends what a Post or Try counts in each limit: those of the ledger, its operation, its tenant and the accounts
-// that it debits.
+// debitedBefore reports whether one of the legs debits the account.
+func debitedBefore(legs []Leg, account int64) bool {
+	for i := range legs {
+		if legs[i].Account == account && legs[i].Amount < 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// tally appends what a Post or Try counts in each limit, in the order of the settings: those of the ledger, its operation,
+// its tenant and the accounts that it debits.
 func (r *Rules) tally(dst []tallied, t *Transfer, day time.Time) []tallied {
 	if r == nil || len(r.limits) == 0 {
 		return dst
@@ -43,14 +54,12 @@ func (r *Rules) tally(dst []tallied, t *Transfer, day time.Time) []tallied {
 	if t.Tenant != "" {
 		dst = r.tallyScope(dst, t, day, "tenant", t.Tenant, 0)
 	}
-	if !r.accounts {
-		return dst
-	}
-	for i := range t.Legs {
-		if id := t.Legs[i].Account; t.Legs[i].Amount < 0 && debits(t.Legs[:i], t.Legs[i].Unit, id) == 0 {
+	for i := 0; i < len(t.Legs) && r.accounts; i++ {
+		if id := t.Legs[i].Account; t.Legs[i].Amount < 0 && !debitedBefore(t.Legs[:i], id) {
 			dst = r.tallyScope(dst, t, day, "account", strconv.FormatInt(id, 10), id)
 		}
 	}
+	slices.SortStableFunc(dst, func(a, b tallied) int { return a.of.at - b.of.at })
 	return dst
 }
 

@@ -173,7 +173,7 @@ func (b *Batch) receive(s *step, i int, paid []payment) *Answer {
 		}
 		s.parts[i] = join(s.parts[i], p)
 	}
-	if s.t.Action == Post && !s.buffered(i) {
+	if s.t.Action == Post && !b.buffered(s, i) {
 		b.fill(a, s.parts[i])
 	}
 	return nil

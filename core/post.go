@@ -101,14 +101,17 @@ func (b *Batch) book(s *step) ([]Balance, *Answer) {
 		if s.parts != nil {
 			e.Parts = sortParts(s.parts[i])
 		}
-		if s.buffered(i) {
+		if b.buffered(s, i) {
+			if l.Amount > bufferMost {
+				return nil, b.want(a)
+			}
 			b.log.account(a, false)
-			a.Buffered += l.Amount // a sum that wraps is seen by the merge
+			a.Buffered += l.Amount
 			b.Changes.Buffered = append(b.Changes.Buffered, e)
 			balances = append(balances, Balance{Account: a.ID, Amount: l.Amount, Parts: e.Parts})
 			continue
 		}
-		if !b.enter(a, &e) {
+		if !b.enter(a, &e) || a.Mode == Buffered && l.Amount > 0 && !a.Bufferable() {
 			return nil, refuse(Overflow, s.field(i, "amount"), "the sums of account %d would exceed 64 bits", a.ID)
 		}
 		balances = append(balances, Balance{Account: a.ID, Seq: e.Seq, Balance: e.After, Amount: l.Amount, Parts: e.Parts})
@@ -116,9 +119,23 @@ func (b *Batch) book(s *step) ([]Balance, *Answer) {
 	return balances, nil
 }
 
-// buffered reports whether a leg goes to the buffer: a Post's credit to a Buffered account.
-func (s *step) buffered(i int) bool {
-	return s.accounts[i].Mode == Buffered && s.legs[i].Amount > 0 && s.t.Action == Post
+// What waits in the buffer has to fit when it is merged, though nobody looked at the account when it was taken: a larger
+// credit is booked at once, and nothing that is looked at takes more than the first half of what fits.
+const (
+	bufferMost = 1 << 40
+	bufferRoom = 1 << 62
+)
+
+// buffered reports whether a leg goes to the buffer: a Post's credit to a Buffered account that is not merged.
+func (b *Batch) buffered(s *step, i int) bool {
+	a := s.accounts[i]
+	return a.Mode == Buffered && s.legs[i].Amount > 0 && s.t.Action == Post && !b.merged[a.ID]
+}
+
+// Bufferable reports whether the account has the room that Buffered needs.
+func (a *Account) Bufferable() bool {
+	high, ok := add(a.Balance, a.PendingCredits)
+	return ok && high <= bufferRoom && a.Credits <= bufferRoom
 }
 
 // enter books an entry's amount and numbers it; false: it does not fit.
@@ -196,24 +213,22 @@ func (b *Batch) want(a *Account) *Answer {
 	return &Answer{}
 }
 
-// Merge books rows of the buffer, in their order, as entries of their accounts and takes them off Buffered; whoever calls
-// it deletes them in the same transaction. It reports the first that does not fit 64 bits; the Batch is of no use then.
-func (b *Batch) Merge(rows []Entry) *Answer {
+// Merge books all that waits in an account's buffer, in the order in which it came; whoever calls it deletes those rows in
+// the same transaction. What the batch credits the account after it is booked at once. A refusal says that the rows do not
+// fit the account: the Batch is of no use then.
+func (b *Batch) Merge(account int64, rows []Entry) *Answer {
+	a := b.Accounts[account]
+	if a == nil {
+		return refuse(UnknownAccount, "", "account %d does not exist", account)
+	}
+	put(&b.merged, account, true)
 	b.log.start(&b.Changes)
-	for i := range rows {
-		e := rows[i]
-		a := b.Accounts[e.Account]
-		if a == nil {
-			return refuse(UnknownAccount, "", "account %d does not exist", e.Account)
-		}
-		if !b.enter(a, &e) {
-			return refuse(Overflow, "", "the sums of account %d would exceed 64 bits", a.ID)
+	for _, e := range rows {
+		if e.Account != account || !b.enter(a, &e) {
+			return refuse(Overflow, "", "row %s of the buffer does not fit account %d", e.Transfer, account)
 		}
 		a.Buffered -= e.Amount
-		for _, p := range e.Parts {
-			f := b.fund(FundKey{a.ID, p.Nature})
-			f.Balance += p.Amount
-		}
+		b.fill(a, e.Parts)
 	}
 	b.keep()
 	return nil

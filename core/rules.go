@@ -37,6 +37,7 @@ type scopeKey struct{ scope, match string }
 type rule struct {
 	Limit
 	kinds map[string]bool
+	at    int // its place in the settings
 }
 
 // strategy is a Strategy with its natures as sets.
@@ -63,9 +64,9 @@ func Compile(s Settings) (*Rules, error) {
 	}
 	s = s.clone()
 	r := &Rules{settings: s, limits: map[scopeKey][]*rule{}, off: map[string][]Switch{}, strategies: map[string]*strategy{}}
-	for _, l := range s.Limits {
+	for i, l := range s.Limits {
 		key := scopeKey{l.Scope, l.Match}
-		r.limits[key] = append(r.limits[key], &rule{l, set(l.Kinds)})
+		r.limits[key] = append(r.limits[key], &rule{l, set(l.Kinds), i})
 		r.accounts = r.accounts || l.Scope == "account"
 	}
 	for _, o := range s.Off {

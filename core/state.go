@@ -64,7 +64,8 @@ type Needs struct {
 	Originals    []string // of Reverse
 	Uses         []UseKey
 	Accounts     []int64
-	// CreditOnly are those of Accounts that are only credited, by Posts: while they are Buffered, they need not be locked.
+	// CreditOnly are those of Accounts that are only credited, by Posts: while they are Buffered, they need not be locked,
+	// and of their rows only id, unit, state, mode, strategy and parent are looked at.
 	CreditOnly []int64
 }
 
@@ -73,8 +74,8 @@ type Changes struct {
 	Entries []Entry
 	// Buffered are credits to Buffered accounts: entries without Seq, Before and After.
 	Buffered []Entry
-	// Wanted are accounts that would let a debit pass after more of them was read: a merge of the buffer, all inner accounts.
-	// The batch is done again then.
+	// Wanted are accounts of which more has to be read before an answer can be given: their buffer, all inner accounts. The
+	// batch is done again then.
 	Wanted       map[int64]bool
 	Accounts     map[int64]bool
 	Funds        map[FundKey]bool

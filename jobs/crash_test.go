@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"strata/fault"
 	"strata/jobs"
 	"strata/local"
 	"strata/local/localtest"
@@ -101,181 +100,9 @@ func TestCrash_of_a_run_by_hand_is_not_tried_again(t *testing.T) {
 	}
 }
 
-func TestLease_taken_for_another_key(t *testing.T) {
-	w := newWorld(t, "2026-05-17T00:30:00Z")
-	taker := w.scheduler(t, []jobs.Job{w.daily()})
-	paused := w.scheduler(t, []jobs.Job{w.daily(func(ctx context.Context, due jobs.Due) (jobs.Result, error) {
-		w.expire(t)
-		_, err := taker.RunNow(ctx, "cut", "2026-05-01", false)
-		return jobs.Result{Summary: "too late"}, err
-	})})
-	w.pass(time.Hour)
-	if err := paused.RunDue(t.Context()); !errors.Is(err, jobs.ErrLost) {
-		t.Fatalf("got %v", err)
-	}
-	must(t, taker.RunDue(t.Context()))
-	w.wantRan(t, "2026-05-16", "2026-05-01", "2026-05-16")
-	w.wantDone(t, taker, "cut", "2026-05-01", "2026-05-16")
-}
-
-func TestLease_taken_from_a_paused_runner(t *testing.T) {
-	for _, fails := range []bool{false, true} {
-		t.Run(fmt.Sprintf("whose job then fails: %t", fails), func(t *testing.T) {
-			w := newWorld(t, "2026-05-17T00:30:00Z")
-			begun, goOn := make(chan uint64, 1), make(chan struct{})
-			paused := w.scheduler(t, []jobs.Job{w.daily(func(_ context.Context, due jobs.Due) (jobs.Result, error) {
-				begun <- due.Token
-				<-goOn
-				if fails {
-					return jobs.Result{}, errors.New("too late")
-				}
-				return jobs.Result{Summary: "too late"}, nil
-			})})
-			w.pass(time.Hour)
-			ended := make(chan error, 1)
-			go func() { ended <- paused.RunDue(t.Context()) }()
-			old := <-begun
-			w.expire(t)
-			taker := w.scheduler(t, []jobs.Job{w.daily()})
-			must(t, taker.RunDue(t.Context()))
-			w.wantDone(t, taker, "cut", "2026-05-16")
-			close(goOn)
-			err := <-ended
-			wantKind(t, err, fault.Conflict)
-			if !errors.Is(err, jobs.ErrLost) || paused.Stats().Lost != 1 || paused.Stats().Done+paused.Stats().Failed != 0 {
-				t.Fatalf("the loser learns %v, %+v", err, paused.Stats())
-			}
-			w.wantDone(t, taker, "cut", "2026-05-16")
-			r := w.history(t, taker, "cut")[0]
-			if r.Owner != taker.Owner() || r.Token <= old || r.Attempt != 2 || r.Summary != "cut 2026-05-16" || r.LastError != "" {
-				t.Fatalf("got %+v", r)
-			}
-		})
-	}
-}
-
 // The runner's lease has ended and another one has begun the same key: it may not record, whoever ends first.
-func TestLease_taken_while_the_other_still_runs(t *testing.T) {
-	w := newWorld(t, "2026-05-17T00:30:00Z")
-	begun, goOn := make(chan struct{}), make(chan struct{})
-	paused := w.scheduler(t, []jobs.Job{w.daily(func(context.Context, jobs.Due) (jobs.Result, error) {
-		close(begun)
-		<-goOn
-		return jobs.Result{Summary: "too late"}, nil
-	})})
-	w.pass(time.Hour)
-	ended := make(chan error, 1)
-	go func() { ended <- paused.RunDue(t.Context()) }()
-	<-begun
-	w.expire(t)
-	taker := w.scheduler(t, []jobs.Job{w.daily(func(_ context.Context, due jobs.Due) (jobs.Result, error) {
-		close(goOn)
-		if err := <-ended; !errors.Is(err, jobs.ErrLost) {
-			t.Errorf("the loser learns %v", err)
-		}
-		return jobs.Result{Summary: "cut " + due.Key}, nil
-	})})
-	must(t, taker.RunDue(t.Context()))
-	w.wantDone(t, taker, "cut", "2026-05-16")
-	if r := w.history(t, taker, "cut")[0]; r.Summary != "cut 2026-05-16" {
-		t.Fatalf("got %+v", r)
-	}
-}
-
-func TestLease_stands_for_as_long_as_it_is_renewed(t *testing.T) {
-	w := newWorld(t, "2026-05-17T00:30:00Z")
-	begun, renewed, goOn := make(chan struct{}), make(chan struct{}, 1000), make(chan struct{})
-	s := w.scheduler(t, []jobs.Job{w.daily(func(context.Context, jobs.Due) (jobs.Result, error) {
-		close(begun)
-		<-goOn
-		return jobs.Result{}, nil
-	})}, func(c *jobs.Config) {
-		c.Renew = time.Millisecond
-		c.At = func(p string) error {
-			if p == "jobs.renew.after" {
-				select {
-				case renewed <- struct{}{}:
-				default:
-				}
-			}
-			return nil
-		}
-	})
-	w.pass(time.Hour)
-	ended := make(chan error, 1)
-	go func() { ended <- s.RunDue(t.Context()) }()
-	<-begun
-	w.expire(t)
-	for len(renewed) > 0 {
-		<-renewed
-	}
-	<-renewed // may have been sent before the lease was ended
-	<-renewed
-	other := w.scheduler(t, []jobs.Job{w.daily()})
-	must(t, other.RunDue(t.Context()))
-	_, err := other.RunNow(t.Context(), "cut", "", true)
-	wantKind(t, err, fault.Busy)
-	close(goOn)
-	must(t, <-ended)
-	w.wantRan(t, "2026-05-16")
-	w.wantDone(t, s, "cut", "2026-05-16")
-}
-
-func TestLease_taken_is_learnt_by_the_running_job(t *testing.T) {
-	w := newWorld(t, "2026-05-17T00:30:00Z")
-	begun, cause := make(chan struct{}), make(chan error, 1)
-	s := w.scheduler(t, []jobs.Job{w.daily(func(ctx context.Context, _ jobs.Due) (jobs.Result, error) {
-		close(begun)
-		wait(ctx)
-		cause <- context.Cause(ctx)
-		return jobs.Result{}, nil
-	})}, func(c *jobs.Config) { c.Renew = time.Millisecond })
-	w.pass(time.Hour)
-	ended := make(chan error, 1)
-	go func() { ended <- s.RunDue(t.Context()) }()
-	<-begun
-	localtest.Exec(t, w.sql.SQL(), "UPDATE strata_job SET token=token+1, owner='another'")
-	if err := <-cause; !errors.Is(err, jobs.ErrLost) {
-		t.Fatalf("the job learns %v", err)
-	}
-	if err := <-ended; !errors.Is(err, jobs.ErrLost) {
-		t.Fatalf("got %v", err)
-	}
-}
-
 // The database is out of reach for longer than the lease: the job is stopped, and what it returns isn't recorded.
-func TestLease_that_cannot_be_renewed_ends_the_run(t *testing.T) {
-	w := newWorld(t, "2026-05-17T00:30:00Z")
-	proxy := w.proxy(t)
-	s := w.scheduler(t, []jobs.Job{w.daily(func(ctx context.Context, _ jobs.Due) (jobs.Result, error) {
-		proxy.Refuse(true)
-		proxy.Cut()
-		wait(ctx)
-		if !errors.Is(context.Cause(ctx), jobs.ErrLost) {
-			t.Errorf("the job learns %v", context.Cause(ctx))
-		}
-		return jobs.Result{}, nil
-	})}, w.through(t, proxy), func(c *jobs.Config) { c.Lease, c.Renew = 300*time.Millisecond, 50*time.Millisecond })
-	w.pass(time.Hour)
-	if err := s.RunDue(t.Context()); !errors.Is(err, jobs.ErrLost) {
-		t.Fatalf("got %v", err)
-	}
-	w.expire(t)
-	other := w.scheduler(t, []jobs.Job{w.daily()})
-	must(t, other.RunDue(t.Context()))
-	w.wantDone(t, other, "cut", "2026-05-16")
-}
-
 // wait waits for the end of ctx, but not for ever where it never comes.
-func wait(ctx context.Context) {
-	limit := time.NewTimer(20 * time.Second)
-	defer limit.Stop()
-	select {
-	case <-ctx.Done():
-	case <-limit.C:
-	}
-}
-
 // proxy is a wire to the server that can be cut.
 func (w *world) proxy(t testing.TB) *local.Proxy {
 	t.Helper()
@@ -369,33 +196,12 @@ func TestTwo_schedulers_under_crashes(t *testing.T) {
 	defer stop()
 	var g errgroup.Group
 	for range 2 {
-		g.Go(func() error {
-			for ctx.Err() == nil {
-				n := starts.Add(1)
-				s, err := jobs.Open(ctx, w.config([]jobs.Job{job}, crashAt("", 3+n%17), func(c *jobs.Config) {
-					c.Renew, c.Poll = 5*time.Millisecond, 2*time.Millisecond
-				}))
-				if err != nil && ctx.Err() == nil {
-					return err
-				}
-				if err != nil {
-					return nil
-				}
-				if err := s.Run(ctx); err != nil && !errors.Is(err, errCrash) {
-					return err
-				}
-				// The time of the dead one's lease goes by.
-				if _, err := w.sql.SQL().Exec("UPDATE strata_job SET lease_until='1970-01-01' WHERE owner=?", s.Owner()); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		g.Go(func() error { return w.crashing(ctx, job, &starts) })
 	}
 	const slots = 40
 	end := w.now().Add(slots * time.Minute)
 	looks := 0
-	localtest.Eventually(t, time.Minute, "every slot to be done", func() (bool, error) {
+	localtest.Eventually(t, 3*time.Minute, "every slot to be done", func() (bool, error) {
 		if w.now().Before(end) {
 			w.pass(time.Duration(7+len(w.keys())%90) * time.Second)
 		} else {
@@ -427,4 +233,27 @@ func TestTwo_schedulers_under_crashes(t *testing.T) {
 		last = r.Token
 	}
 	t.Logf("%d starts of a scheduler, %d calls of the job for %d slots", starts.Load(), calls.Load(), slots)
+}
+
+// crashing opens one scheduler after the other, each to crash after some points, until ctx ends.
+func (w *world) crashing(ctx context.Context, job jobs.Job, starts *atomic.Int64) error {
+	for ctx.Err() == nil {
+		s, err := jobs.Open(ctx, w.config([]jobs.Job{job}, crashAt("", 3+starts.Add(1)%17), func(c *jobs.Config) {
+			c.Renew, c.Poll = 5*time.Millisecond, 2*time.Millisecond
+		}))
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.Run(ctx); err != nil && !errors.Is(err, errCrash) {
+			return err
+		}
+		// The time of the dead one's lease goes by.
+		if _, err := w.sql.SQL().Exec("UPDATE strata_job SET lease_until='1970-01-01' WHERE owner=?", s.Owner()); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"text/tabwriter"
+	"time"
 
 	"strata/core"
 	"strata/fault"
@@ -72,7 +73,7 @@ func (m *Main) showAccount(ctx context.Context, cli *CLI, l *node.Ledgers, id in
 	a := s.Account
 	if cli.JSON {
 		form := accountForm(a)
-		form["funds"], form["uses"], form["day"] = s.Funds, s.Uses, s.Day.Format("2006-01-02")
+		form["funds"], form["uses"], form["day"] = append([]core.Fund{}, s.Funds...), append([]core.Use{}, s.Uses...), s.Day.Format(time.DateOnly)
 		return m.printJSON(form)
 	}
 	p := func(format string, args ...any) { fmt.Fprintf(m.Stdout, format+"\n", args...) }

@@ -12,7 +12,7 @@ func TestLedgerCommands(t *testing.T) {
 	dir := demoFolder(t)
 	prove(t, dir, "--transfers=60", "--accounts=80", "--today=0")
 	ledger := func(args ...string) result { return strata(t, append([]string{"ledger", "--data", dir}, args...)...) }
-	ledger("open", "900001", "--unit=EUR", "--name=till").want(t, 0, "account 900001", "till", "EUR  0.00 (0 minor units)  0 entries")
+	ledger("open", "900001", "--unit=EUR", "--name=till").want(t, 0, "account 900001", "till", "EUR  0.00 (0 minor units)  open  0 entries")
 	ledger("open", "900001", "--unit=EUR", "--name=till").want(t, 0, "account 900001")
 	ledger("open", "900001", "--unit=USD", "--name=till").want(t, 3, "900001")
 	ledger("open", "900002", "--unit=EUR", "--minimum=0").want(t, 0)
@@ -36,7 +36,7 @@ func TestLedgerCommands(t *testing.T) {
 	if err := json.Unmarshal([]byte(j.stdout), &answer); err != nil || answer.ID != "cli-5" || answer.Outcome != "applied" || len(answer.Balances) != 2 || answer.Balances[1].Balance != 1350 {
 		t.Errorf("%v: %s", err, j)
 	}
-	ledger("balance", "900002").want(t, 0, "EUR  13.50 (1350 minor units)  3 entries")
+	ledger("balance", "900002").want(t, 0, "EUR  13.50 (1350 minor units)  open  3 entries")
 	r := ledger("balance", "900002", "--json")
 	r.want(t, 0)
 	var a struct{ ID, Balance, Entries int64 }

@@ -13,6 +13,7 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	_ "time/tzdata" // jobs name time zones, whatever the machine has
 
 	"github.com/alecthomas/kong"
 

@@ -10,6 +10,7 @@ import (
 
 	"strata/core"
 	"strata/core/memory"
+	"strata/local/localtest"
 )
 
 // A loan is an account on the debit side: what is owed is its negative balance, and it can't be above 0, since nobody pays
@@ -107,37 +108,43 @@ func Example_loan() {
 }
 
 func TestLoan_exactly_one_channel_takes_the_money(t *testing.T) {
+	clock := &core.Clock{}
+	clock.Set(begun())
 	for kind, open := range kinds() {
-		t.Run(kind, func(t *testing.T) {
-			clock := &core.Clock{}
-			clock.Set(begun())
-			l := open(t, clock)
-			if err := l.Open(t.Context(), loanAccounts()); err != nil {
-				t.Fatal(err)
+		t.Run(kind, func(t *testing.T) { loanRaces(t, open(t, clock)) })
+	}
+	t.Run("three ledgers on one database", func(t *testing.T) { // as three processes would be
+		dsn := localtest.Schema(t, localtest.Shared(t))
+		loanRaces(t, engine(t, dsn, clock), engine(t, dsn, clock), engine(t, dsn, clock))
+	})
+}
+
+func loanRaces(t *testing.T, ledgers ...core.Ledger) {
+	t.Helper()
+	l := ledgers[0]
+	if err := l.Open(t.Context(), loanAccounts()); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 20 {
+		if err := lend(t.Context(), l, n); err != nil {
+			t.Fatal(err)
+		}
+		first, err := race(t.Context(), ledgers, n)
+		if err != nil || winners(first) != 1 {
+			t.Fatalf("%+v, %v", first, err)
+		}
+		again, err := race(t.Context(), ledgers, n) // each channel asks again, as after a crash
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range again {
+			if want := first[i].Again(); again[i].Outcome != want.Outcome || again[i].Code != want.Code {
+				t.Fatalf("%+v, and before %+v", again[i], first[i])
 			}
-			ledgers := []core.Ledger{l}
-			for n := range 20 {
-				if err := lend(t.Context(), l, n); err != nil {
-					t.Fatal(err)
-				}
-				first, err := race(t.Context(), ledgers, n)
-				if err != nil || winners(first) != 1 {
-					t.Fatalf("%+v, %v", first, err)
-				}
-				again, err := race(t.Context(), ledgers, n) // each channel asks again, as after a crash
-				if err != nil {
-					t.Fatal(err)
-				}
-				for i := range again {
-					if want := first[i].Again(); again[i].Outcome != want.Outcome || again[i].Code != want.Code {
-						t.Fatalf("%+v, and before %+v", again[i], first[i])
-					}
-				}
-				if a, err := l.Balance(t.Context(), loan); err != nil || a.Balance != 0 {
-					t.Fatalf("%+v, %v", a, err)
-				}
-			}
-		})
+		}
+		if a, err := l.Balance(t.Context(), loan); err != nil || a.Balance != 0 {
+			t.Fatalf("%+v, %v", a, err)
+		}
 	}
 }
 

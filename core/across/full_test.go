@@ -97,6 +97,11 @@ func TestConfirm_is_not_refused(t *testing.T) {
 			must(do(full["a"], 90))
 			must(do(full["b"], 90))
 		}
+		mode := func(m core.Mode, inner int) func() {
+			return func() { // a switch may be refused while something is pending, but must not hurt it
+				both(func(l core.Full, id int64) error { _ = l.SwitchMode(ctx, id, m, inner); return nil })
+			}
+		}
 		for _, c := range []struct {
 			name   string
 			during func()
@@ -132,6 +137,9 @@ func TestConfirm_is_not_refused(t *testing.T) {
 				w.postTo("a", kind+"-spend", 1, 9, a.Available())
 				w.postTo("a", kind+"-again", 9, 1, 1000)
 			}, func() {}},
+			{"switched to buffered", mode(core.Buffered, 0), mode(core.RealTime, 0)},
+			{"switched to sub-accounts", mode(core.SubAccounts, 2), mode(core.RealTime, 0)},
+			{"switched to simple", mode(core.Simple, 0), mode(core.RealTime, 0)},
 			{"a day is cut", func() {
 				both(func(l core.Full, _ int64) error { return l.CutDay(ctx, begun().AddDate(0, 1, 0)) })
 			}, func() {}},

@@ -36,7 +36,7 @@ func TestL12_servers_killed(t *testing.T) {
 				localtest.Eventually(t, 60*time.Second, "an answer for "+x.ID, func() (bool, error) {
 					got, err := c.Post(context.Background(), x)
 					if err != nil {
-						return false, nil //nolint:nilerr // nothing is known: it is posted again
+						return false, nil // nothing is known: it is posted again
 					}
 					if got.Outcome == core.Applied || got.Outcome == core.Replayed {
 						booked.Add(1)

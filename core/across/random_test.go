@@ -3,9 +3,12 @@ package across
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -35,7 +38,23 @@ type story struct {
 // TestL12_random_schedules posts, recovers, crashes, loses, delays and cuts days at random, several things at once. At the
 // end, when all wires work: everything or nothing on every ledger, transit nets to zero, nothing is reserved, and no answer
 // that was ever given has changed.
-func TestL12_random_schedules(t *testing.T) {
+func TestL12_random_schedules(t *testing.T) { randomSchedules(t) }
+
+// TestSoak_random_schedules is the same, 500 times a round.
+func TestSoak_random_schedules(t *testing.T) {
+	rounds, err := strconv.Atoi(os.Getenv("STRATA_SOAK_ROUNDS"))
+	if err != nil || rounds < 1 {
+		t.Skip("set STRATA_SOAK_ROUNDS; make soak")
+	}
+	checks := flag.Lookup("rapid.checks").Value
+	before := checks.String()
+	t.Cleanup(func() { _ = checks.Set(before) })
+	_ = checks.Set(strconv.Itoa(500 * rounds))
+	randomSchedules(t)
+}
+
+func randomSchedules(t *testing.T) {
+	t.Helper()
 	d, run := schema(t), int64(0)
 	rapid.Check(t, func(rt *rapid.T) {
 		run++

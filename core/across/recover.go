@@ -72,21 +72,20 @@ func (c *Coordinator) Recover(ctx context.Context) (Pass, error) {
 			if stop.Err() != nil {
 				return nil
 			}
-			ended, err := c.recoverOne(stop, rows[i])
-			if ended {
+			var ended bool
+			if ended, errs[i] = c.recoverOne(stop, rows[i]); ended {
 				done.Add(1)
 			}
-			if crashed(err) {
-				return err
+			if crashed(errs[i]) {
+				return errs[i]
 			}
-			errs[i] = err
 			return nil
 		})
 	}
-	err = g.Wait()
+	_ = g.Wait() // a crash point's error is among errs
 	p.Looked, p.Done = int64(len(rows)), done.Load()
 	p.Left = p.Looked - p.Done
-	return p, errors.Join(append(errs, err)...)
+	return p, errors.Join(errs...)
 }
 
 func (c *Coordinator) recoverOne(ctx context.Context, r record) (ended bool, err error) {
@@ -161,7 +160,7 @@ func status(r record) (Status, error) {
 	st := Status{ID: r.id, Transfer: w.body.Transfer, State: r.state, Parts: w.rec.parts, At: r.at, Due: r.due, Attempts: r.attempts}
 	if r.decision == nil {
 		if r.state != Trying {
-			return st, fault.New(fault.Proof, "read transfer "+r.id, "its state is %s, and there is no decision", r.state)
+			return st, r.undecided()
 		}
 		return st, nil
 	}
@@ -170,4 +169,9 @@ func status(r record) (Status, error) {
 	}
 	st.Answer = w.answer()
 	return st, nil
+}
+
+// undecided is the error for rows that this package does not leave behind: somebody has deleted the decision.
+func (r *record) undecided() error {
+	return fault.New(fault.Proof, "read transfer "+r.id, "its state is %s, and there is no decision", r.state)
 }

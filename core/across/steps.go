@@ -53,6 +53,9 @@ func (c *Coordinator) drive(ctx context.Context, w *work) error {
 	if w.rec.state == Done && w.rec.decision != nil {
 		return nil
 	}
+	if w.rec.state != Trying && w.rec.decision == nil {
+		return w.rec.undecided()
+	}
 	if w.rec.decision == nil {
 		want, err := c.wanted(ctx, w)
 		if err != nil {
@@ -105,7 +108,7 @@ func (c *Coordinator) wanted(ctx context.Context, w *work) (decision, error) {
 		// The note is for operators; where it fails, the cause is the first error.
 		_ = c.store.save(ctx, &w.rec)
 		return d, fault.New(fault.KindOf(err), "try transfer "+w.rec.id, "%w", err).WithHint(
-			"post the same again; after %s nobody's turn, recovery gives it up", c.cfg.Grace)
+			"post the same again; recovery gives it up %s after it came", c.cfg.Grace)
 	}
 	d.Commit, d.At = true, c.now()
 	return d, nil

@@ -80,13 +80,14 @@ func (w *world) legs(t *core.Transfer) {
 	if w.chance(30, "product") {
 		t.Product = "book"
 	}
-	amounts := rapid.SampledFrom([]int64{1, 2, 3, 5, 10, 20, 30, 40, 60, 100})
+	amounts, account := rapid.SampledFrom([]int64{1, 2, 3, 5, 10, 20, 30, 40, 60, 100}), w.anyAccount
 	if w.chance(3, "huge") {
 		amounts = rapid.SampledFrom([]int64{math.MaxInt64, math.MaxInt64 / 2, 1})
+		account = func() int64 { return w.account("account", shop) } // a buffered one has less room
 	}
 	left := int64(0)
 	for range rapid.IntRange(1, 3).Draw(w.rt, "legs") {
-		l := core.Leg{Account: w.anyAccount(), Unit: "CNY", Amount: amounts.Draw(w.rt, "amount") * rapid.SampledFrom([]int64{1, -1}).Draw(w.rt, "sign")}
+		l := core.Leg{Account: account(), Unit: "CNY", Amount: amounts.Draw(w.rt, "amount") * rapid.SampledFrom([]int64{1, -1}).Draw(w.rt, "sign")}
 		if l.Amount > 0 && w.chance(25, "nature") {
 			l.Nature = rapid.SampledFrom([]string{"cash", "bonus", "card", "refund", "gold"}).Draw(w.rt, "name")
 		}
@@ -97,7 +98,7 @@ func (w *world) legs(t *core.Transfer) {
 		left++
 	}
 	if left != 0 {
-		t.Legs = append(t.Legs, core.Leg{Account: w.anyAccount(), Unit: "CNY", Amount: left})
+		t.Legs = append(t.Legs, core.Leg{Account: account(), Unit: "CNY", Amount: left})
 	}
 	if w.chance(20, "dollars") {
 		amount := amounts.Draw(w.rt, "amount")

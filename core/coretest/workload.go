@@ -351,7 +351,9 @@ func (w *world) sameID(id string) {
 
 // sameEvents compares what the feeds have, and empties them.
 func (w *world) sameEvents() {
-	type fed interface{ Feed(consumer string) core.Feed }
+	type fed interface {
+		Feed(consumer string) core.Feed
+	}
 	var events [2]map[string]core.Event
 	for i, l := range []core.Full{w.real, w.model} {
 		f, ok := l.(fed)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"runtime"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -15,6 +14,7 @@ import (
 
 	"strata/core"
 	"strata/core/load"
+	"strata/local/localtest"
 )
 
 // TestL8_days_are_cut_and_frozen_under_load cuts and freezes several days while others post: every transfer is booked on a day
@@ -87,14 +87,8 @@ func (r *rig) freezeDays(t *testing.T, days int, perDay *[6]atomic.Int64) error 
 	if _, err := r.book.EndOfDay(t.Context(), day(0)); err != nil {
 		return err
 	}
-	deadline := time.Now().Add(time.Minute) // nothing depends on it but the end of a test that hangs
 	for d := 1; d <= days; d++ {
-		for perDay[d].Load() < 10 {
-			if time.Now().After(deadline) {
-				return fmt.Errorf("nothing is posted on day %d", d)
-			}
-			runtime.Gosched()
-		}
+		localtest.Eventually(t, time.Minute, "transfers are posted on the day", func() (bool, error) { return perDay[d].Load() >= 10, nil })
 		r.clock.Set(day(d + 1).Add(time.Hour))
 		if err := r.ledger.CutDay(t.Context(), day(d+1)); err != nil {
 			return err

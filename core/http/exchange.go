@@ -20,7 +20,7 @@ import (
 // request is one request on its way through a route.
 type request struct {
 	*http.Request
-	ctx    context.Context //nolint:containedctx // the request's, with its limit
+	ctx    context.Context // the request's, with its limit
 	client string
 	query  url.Values // of known names, each once
 	body   []byte

@@ -119,7 +119,7 @@ func (r *rig) do(method, path, body string, changes ...with) answered {
 
 func (r *rig) operation(req *http.Request) (operation, bool) {
 	_, pattern := r.server.mux.Handler(req)
-	for _, o := range r.spec.operations() {
+	for _, o := range r.spec.all {
 		if pattern == o.method+" "+o.path {
 			return o, true
 		}

@@ -98,7 +98,7 @@ func classify(err error) *problem {
 // fail answers with a problem; q is nil before there is one.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, q *request, p *problem) {
 	form := problemForm{Type: "urn:strata:problem:" + p.code, Title: strings.ReplaceAll(p.code, "_", " "), Status: p.status, Detail: p.detail,
-		Instance: "urn:strata:request:" + strconv.FormatUint(rand.Uint64(), 36), //nolint:gosec // a name, not a secret
+		Instance: "urn:strata:request:" + strconv.FormatUint(rand.Uint64(), 36),
 		Code:     p.code, Field: p.field, Hint: p.hint, ID: p.id, Outcome: p.outcome}
 	if p.status >= 500 {
 		s.failed.Add(1)

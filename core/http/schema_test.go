@@ -16,11 +16,14 @@ import (
 type spec struct {
 	root map[string]any
 	seen map[string]bool // schema pointer + "." + property
+	all  []operation     // by name
 }
 
 func readSpec(t testing.TB) *spec {
 	t.Helper()
-	return &spec{root: parsed(t, document).(map[string]any), seen: map[string]bool{}}
+	s := &spec{root: parsed(t, document).(map[string]any), seen: map[string]bool{}}
+	s.all = s.operations()
+	return s
 }
 
 // parsed is JSON with its numbers as text.

@@ -10,10 +10,10 @@ import (
 	"strata/fault"
 )
 
-// appendEvent appends an event as its voucher keeps it: {"transfer":{…},"balances":[[account,seq,balance,amount],…],
+// eventBody is an event as its voucher keeps it: {"transfer":{…},"balances":[[account,seq,balance,amount],…],
 // "parts":[{"cash":-5},…],"accounting_date":"2026-11-22","posted_at":"…"}; parts only where a leg has some.
-func appendEvent(dst []byte, ev *core.Event) []byte {
-	dst = append(dst, `{"transfer":`...)
+func eventBody(ev *core.Event) []byte {
+	dst := append(make([]byte, 0, 1024), `{"transfer":`...)
 	dst = ev.Transfer.AppendJSON(dst)
 	dst = append(dst, `,"balances":[`...)
 	parts := false
@@ -61,7 +61,7 @@ func appendParts(dst []byte, balances []core.Balance) []byte {
 	return append(dst, ']')
 }
 
-// parseEvent reads what appendEvent wrote.
+// parseEvent reads what eventBody wrote.
 func parseEvent(raw []byte) (core.Event, error) {
 	const op = "parse voucher's event"
 	var f struct {

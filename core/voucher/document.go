@@ -2,7 +2,6 @@ package voucher
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
@@ -120,10 +119,10 @@ func compile(body []byte, samples bool) (*Document, error) {
 		return nil, bad.err()
 	}
 	d := &Document{body: bytes.Clone(body), samples: f.Samples, cases: map[string]*Case{}}
-	bad.count("subjects", len(f.Subjects), maxListed)
-	bad.count("rules", len(f.Rules), maxListed)
-	bad.count("cases", len(f.Cases), maxListed)
-	bad.count("samples", len(f.Samples), maxListed)
+	bad.count("subjects", len(f.Subjects))
+	bad.count("rules", len(f.Rules))
+	bad.count("cases", len(f.Cases))
+	bad.count("samples", len(f.Samples))
 	if bad.all != nil {
 		return nil, bad.err()
 	}
@@ -153,9 +152,9 @@ func compile(body []byte, samples bool) (*Document, error) {
 // Body is the document as it was given.
 func (d *Document) Body() []byte { return bytes.Clone(d.body) }
 
-func (c *problems) count(what string, n, limit int) {
-	if n > limit {
-		c.add(&Problem{Code: BadDocument, Field: what, Message: fmt.Sprintf("%d of them are over %d", n, limit)})
+func (c *problems) count(what string, n int) {
+	if n > maxListed {
+		c.add(&Problem{Code: BadDocument, Field: what, Message: fmt.Sprintf("%d of them are over %d", n, maxListed)})
 	}
 }
 
@@ -174,11 +173,15 @@ func (c *problems) name(list string, i int, name string, seen map[string]bool) {
 }
 
 // parse reads the form. Its size, depth and anchors are looked at before the parser sees it: it would follow any depth.
-func parse(body []byte) (form, *Problem) {
-	var f form
+func parse(body []byte) (f form, problem *Problem) {
 	bad := func(format string, args ...any) (form, *Problem) {
 		return f, &Problem{Code: BadDocument, Message: fmt.Sprintf(format, args...)}
 	}
+	defer func() { // the parser is other people's, the document is anybody's
+		if why := recover(); why != nil {
+			f, problem = bad("the document can't be read: %v", why)
+		}
+	}()
 	if len(body) > MaxDocumentBytes {
 		return bad("the document has %d bytes; the limit is %d", len(body), MaxDocumentBytes)
 	}
@@ -220,6 +223,3 @@ func tooDeep(body []byte) string {
 	}
 	return ""
 }
-
-// toJSON is a transfer of a sample in the form that core reads.
-func toJSON(transfer map[string]any) ([]byte, error) { return json.Marshal(transfer) }

@@ -193,12 +193,12 @@ func TestEventSurvivesItsForm(t *testing.T) {
 	ev := event("t1", "pay", noon(), 1001, 2001, 700)
 	ev.Transfer.Metadata, ev.Transfer.BusinessDate = `{"a":"b c"}`, time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC)
 	ev.Balances[0].Parts = []core.Part{{Nature: "z", Amount: -500}, {Nature: "a", Amount: -200}}
-	raw := appendEvent(nil, &ev)
+	raw := eventBody(&ev)
 	again, err := parseEvent(raw)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if second := appendEvent(nil, &again); string(second) != string(raw) {
+	if second := eventBody(&again); string(second) != string(raw) {
 		t.Fatalf("%s\n%s", raw, second)
 	}
 	if again.Balances[0].Parts[1].Amount != -200 || !again.AccountingDate.Equal(ev.AccountingDate) {

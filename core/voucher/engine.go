@@ -91,7 +91,7 @@ func (e *Engine) Step(ctx context.Context) (int, error) {
 	}
 	bodies := make([]string, len(events))
 	for i := range events {
-		bodies[i] = string(appendEvent(nil, &events[i]))
+		bodies[i] = string(eventBody(&events[i]))
 	}
 	for start := 0; start < len(events); {
 		end, bytes, legs := start, 0, 0
@@ -130,10 +130,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	pause := minPause
 	for {
 		n, err := e.Step(ctx)
+		if ctx.Err() != nil { // what Step says of it is the stop itself; nothing is lost
+			return nil //nolint:nilerr // a stop that was asked for
+		}
 		wait := time.Duration(0)
 		switch {
-		case ctx.Err() != nil:
-			return nil
 		case err == nil && n > 0:
 			pause = minPause
 		case err == nil:

@@ -96,7 +96,7 @@ func (s *Store) retryOnce(ctx context.Context, done *Retried, ids []string, afte
 	}
 	for _, n := range booked {
 		seal := n.seal()
-		if _, err := x.exec(ctx, "update voucher", "UPDATE voucher SET rule_version = ?, state = ?, line_count = ?, code = ?, reason = ?, attempts = ?, made_at = ?, seal = ? WHERE accounting_date = ? AND transfer_id = ?",
+		if err := x.exec(ctx, "update voucher", "UPDATE voucher SET rule_version = ?, state = ?, line_count = ?, code = ?, reason = ?, attempts = ?, made_at = ?, seal = ? WHERE accounting_date = ? AND transfer_id = ?",
 			n.version, string(n.state), len(n.lines), string(n.code), n.reason, n.attempts, n.at, seal[:], n.date, n.id); err != nil {
 			return nil, err
 		}

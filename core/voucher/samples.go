@@ -1,6 +1,7 @@
 package voucher
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -70,7 +71,7 @@ func (d *Document) sampleEvent(s *sampleForm) (core.Event, *Problem) {
 		}
 		return core.Event{Transfer: t, AccountingDate: at, PostedAt: at}, nil
 	}
-	raw, err := toJSON(s.Transfer)
+	raw, err := json.Marshal(s.Transfer)
 	if err != nil {
 		return refuse("transfer", err)
 	}

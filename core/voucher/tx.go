@@ -43,13 +43,9 @@ func (s *Store) begin(ctx context.Context, snapshot bool) (*tx, error) {
 	return x, nil
 }
 
-func (x *tx) exec(ctx context.Context, op, query string, args ...any) (int64, error) {
-	r, err := x.conn.ExecContext(ctx, query, args...)
-	if err != nil {
-		return 0, db.Classify(op, err)
-	}
-	n, err := r.RowsAffected()
-	return n, db.Classify(op, err)
+func (x *tx) exec(ctx context.Context, op, query string, args ...any) error {
+	_, err := x.conn.ExecContext(ctx, query, args...)
+	return db.Classify(op, err)
 }
 
 // each runs a query and gives its rows to f.

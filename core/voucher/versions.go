@@ -104,11 +104,11 @@ func (s *Store) put(ctx context.Context, d Draft) (Version, error) {
 		return Version{}, err
 	}
 	seal := v.seal()
-	if _, err := x.exec(ctx, op, "INSERT INTO voucher_rule (version, body, author, reason, at, active_from, seal) VALUES (?,?,?,?,?,?,?)",
+	if err := x.exec(ctx, op, "INSERT INTO voucher_rule (version, body, author, reason, at, active_from, seal) VALUES (?,?,?,?,?,?,?)",
 		v.Number, string(v.Body), v.Author, v.Reason, stamp(v.At), day(v.ActiveFrom), seal[:]); err != nil {
 		return Version{}, err
 	}
-	if _, err := x.exec(ctx, op, "UPDATE voucher_head SET version = ? WHERE id = 1", v.Number); err != nil {
+	if err := x.exec(ctx, op, "UPDATE voucher_head SET version = ? WHERE id = 1", v.Number); err != nil {
 		return Version{}, err
 	}
 	if err := x.commit(ctx); err != nil {

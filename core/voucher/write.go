@@ -47,7 +47,7 @@ func (s *Store) write(ctx context.Context, newest int64, all []made) ([]*made, e
 	if err != nil {
 		return nil, err
 	}
-	if now != newest {
+	if now < newest {
 		return nil, errStale
 	}
 	fresh, err := x.absent(ctx, all)
@@ -109,7 +109,7 @@ func (s *Store) insert(ctx context.Context, x *tx, fresh []*made) error {
 		seal := m.seal()
 		args = append(args, m.date, m.id, m.version, string(m.state), len(m.lines), string(m.code), m.reason, m.attempts, m.at, m.body, seal[:])
 	}
-	if _, err := x.exec(ctx, "insert vouchers", "INSERT INTO voucher (accounting_date, transfer_id, rule_version, state, line_count, code, reason, attempts, made_at, body, seal) VALUES "+
+	if err := x.exec(ctx, "insert vouchers", "INSERT INTO voucher (accounting_date, transfer_id, rule_version, state, line_count, code, reason, attempts, made_at, body, seal) VALUES "+
 		marks(len(fresh), 11), args...); err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (s *Store) book(ctx context.Context, x *tx, fresh []*made, gone map[string]
 		days[date][2] -= n
 	}
 	if len(args) > 0 {
-		if _, err := x.exec(ctx, "insert journal", "INSERT INTO journal (accounting_date, transfer_id, line, subject, unit, debit, credit) VALUES "+
+		if err := x.exec(ctx, "insert journal", "INSERT INTO journal (accounting_date, transfer_id, line, subject, unit, debit, credit) VALUES "+
 			marks(len(args)/7, 7), args...); err != nil {
 			return err
 		}
@@ -171,9 +171,8 @@ func (x *tx) addSums(ctx context.Context, sums map[glKey]*sides) error {
 	for _, k := range slices.SortedFunc(maps.Keys(sums), glKey.compare) {
 		args = append(args, k.date, k.subject, k.unit, sums[k].debit.String(), sums[k].credit.String())
 	}
-	_, err := x.exec(ctx, "add to general ledger", "INSERT INTO general_ledger (accounting_date, subject, unit, debit, credit) VALUES "+marks(len(sums), 5)+
+	return x.exec(ctx, "add to general ledger", "INSERT INTO general_ledger (accounting_date, subject, unit, debit, credit) VALUES "+marks(len(sums), 5)+
 		" ON DUPLICATE KEY UPDATE debit = debit + VALUES(debit), credit = credit + VALUES(credit)", args...)
-	return err
 }
 
 // addDays adds to the counts of vouchers.
@@ -185,9 +184,8 @@ func (x *tx) addDays(ctx context.Context, days map[string]*[3]int64) error {
 	for _, date := range slices.Sorted(maps.Keys(days)) {
 		args = append(args, date, days[date][0], days[date][1], days[date][2])
 	}
-	_, err := x.exec(ctx, "count vouchers", "INSERT INTO voucher_day (accounting_date, booked, none, failed) VALUES "+marks(len(days), 4)+
+	return x.exec(ctx, "count vouchers", "INSERT INTO voucher_day (accounting_date, booked, none, failed) VALUES "+marks(len(days), 4)+
 		" ON DUPLICATE KEY UPDATE booked = booked + VALUES(booked), none = none + VALUES(none), failed = failed + VALUES(failed)", args...)
-	return err
 }
 
 const maxTurns = 10 // of a batch that loses against other writers
