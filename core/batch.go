@@ -71,6 +71,7 @@ func (b *Batch) Needs(transfers []*Transfer) Needs {
 		b.sought[id] = true
 	}
 	n.Accounts = make([]int64, 0, 2*len(transfers))
+	b.Changes.Entries = slices.Grow(b.Changes.Entries, 2*len(transfers))
 	locked := map[int64]bool{} // what is more than credited by a Post
 	for _, t := range transfers {
 		if t.Refusal() == nil {

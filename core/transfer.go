@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// The limits of a transfer. Legs: an answer, with a balance for each, has to fit a TEXT column.
+// The limits of a transfer. A chain is posted in one piece, and an answer has a balance for each leg.
 const (
 	MaxIDBytes       = 64
 	MaxKindBytes     = 32

@@ -95,7 +95,9 @@ func TestL8_days_close_with_transit_at_zero(t *testing.T) {
 				return fine
 			}
 		})
-		p.wait(20)
+		for len(missed) == 0 {
+			p.wait(1)
+		}
 		for _, c := range both {
 			p.cutters.Go(func() {
 				err := c.CutDay(t.Context(), begun().AddDate(0, 0, n))

@@ -72,14 +72,14 @@ func (c *Coordinator) Recover(ctx context.Context) (Pass, error) {
 			if stop.Err() != nil {
 				return nil
 			}
-			var ended bool
-			if ended, errs[i] = c.recoverOne(stop, rows[i]); ended {
+			ended, err := c.recoverOne(stop, rows[i])
+			if ended {
 				done.Add(1)
 			}
-			if crashed(errs[i]) {
-				return errs[i]
+			if errs[i] = err; !crashed(err) {
+				err = nil // the others go on
 			}
-			return nil
+			return err
 		})
 	}
 	_ = g.Wait() // a crash point's error is among errs

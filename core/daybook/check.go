@@ -160,6 +160,8 @@ type checker struct {
 	cells    [][]byte
 	image    []byte
 	parts    partsCache
+	x        bundle
+	slab     [][]byte
 }
 
 // Check derives everything from the entries again and tells report what differs, at most 100 findings a section; the report

@@ -129,7 +129,7 @@ func underivable() map[string]string {
 		"account.metadata": "a note", "account.opened_at": "a time", "account.state": "of an account that was never switched",
 		"day.modes": "a counter that may stay high", "setting.author": "a name", "setting.reason": "a text", "setting.at": "a time", "setting.body": "the rules themselves",
 		"day_end.at": "a time", "reservation.late_trys": "refused tries are not kept", "buffer.id": "a number", "account_mode.inner_count": "of a mode without inner accounts",
-		"outbox.consumer": "a name", "day.accounting_date": "a cut",
+		"outbox.consumer": "a name", "merchant_order.posted_at": "a stamp that only orders", "day.accounting_date": "a cut",
 	}
 }
 

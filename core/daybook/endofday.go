@@ -119,11 +119,12 @@ func frozen(ctx context.Context, q querier) (first, last time.Time, some bool, e
 type dayRun struct {
 	b        *Book
 	date     time.Time
-	base     bool     // the first date: every account has a row
-	done     bool     // day_end has it: nothing may be missing
-	balances bool     // closing balances can be derived
-	tables   []string // of the date's entries, on live
-	later    []string // of entries after the date, for the base
+	base     bool        // the first date: every account has a row
+	done     bool        // day_end has it: nothing may be missing
+	balances bool        // closing balances can be derived
+	tables   []string    // of the date's entries, on live
+	later    []string    // of entries after the date, for the base
+	ordered  []time.Time // the dates on which the chunk's transfers were ordered
 	report   DayReport
 	units    map[string]*[2]money.Sum
 	late     map[string]int64

@@ -2,7 +2,6 @@ package daybook
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"math"
 	"slices"
@@ -237,32 +236,61 @@ func union(tables []string, columns, where string) string {
 // repeat repeats a subquery's arguments for each of n tables.
 func repeat(n int, args ...any) []any { return slices.Repeat(args, n) }
 
-// turnover reads what moved on the date, by account.
+// turnover reads what moved on the date, by account, and notes on which dates it was ordered.
 func (r *dayRun) turnover(ctx context.Context, x *tx, after, to int64) ([]dayBalance, error) {
 	const op = "sum entries of the date"
-	query := "SELECT account_id, MIN(unit), MAX(unit), SUM(IF(amount<0,-CAST(amount AS DECIMAL(20)),0)), SUM(IF(amount>0,amount,0)), COUNT(*) FROM (" +
-		union(r.tables, "account_id, unit, amount", "accounting_date=? AND account_id>? AND account_id<=?") + ") e GROUP BY account_id ORDER BY account_id"
-	var out []dayBalance
+	r.ordered = nil
 	if len(r.tables) == 0 {
 		return nil, nil
 	}
+	query := "SELECT account_id, ordered, MIN(unit), MAX(unit), SUM(IF(amount<0,-CAST(amount AS DECIMAL(20)),0)), SUM(IF(amount>0,amount,0)), COUNT(*) FROM (" +
+		union(r.tables, "account_id, unit, amount, DATE(order_time) AS ordered", "accounting_date=? AND account_id>? AND account_id<=?") +
+		") e GROUP BY account_id, ordered ORDER BY account_id, ordered"
+	var out []dayBalance
+	seen := map[string]bool{}
 	err := each(ctx, x.conn, op, query, repeat(len(r.tables), dateOf(r.date), after, to), func(scan func(...any) error) error {
 		var d dayBalance
-		var other, debits, credits string
-		if err := scan(&d.account, &d.unit, &other, &debits, &credits, &d.entries); err != nil {
+		var ordered, other, debits, credits string
+		if err := scan(&d.account, &ordered, &d.unit, &other, &debits, &credits, &d.entries); err != nil {
 			return err
 		}
-		if d.unit != other {
-			return fault.New(fault.Proof, op, "account %d has entries in %s and %s", d.account, d.unit, other)
+		n := len(out)
+		if d.unit != other || n > 0 && out[n-1].account == d.account && out[n-1].unit != d.unit {
+			return fault.New(fault.Proof, op, "account %d has entries in several units, such as %s", d.account, other)
 		}
 		var err error
 		if d.debits, err = wholeNumber(op, d.account, debits); err == nil {
 			d.credits, err = wholeNumber(op, d.account, credits)
 		}
-		out = append(out, d)
-		return err
+		if err != nil {
+			return err
+		}
+		if !seen[ordered] {
+			seen[ordered] = true
+			at, err := time.Parse(time.DateOnly, ordered)
+			if err != nil {
+				return fault.Wrap(fault.Internal, op, err)
+			}
+			r.ordered = append(r.ordered, at)
+		}
+		if n == 0 || out[n-1].account != d.account {
+			out = append(out, d)
+			return nil
+		}
+		return out[n-1].add(d)
 	})
 	return out, err
+}
+
+// add adds another part of the same account's turnover.
+func (d *dayBalance) add(o dayBalance) error {
+	debits, err := money.Amount(d.debits).Add(money.Amount(o.debits))
+	if err != nil {
+		return err
+	}
+	credits, err := money.Amount(d.credits).Add(money.Amount(o.credits))
+	d.debits, d.credits, d.entries = int64(debits), int64(credits), d.entries+o.entries
+	return err
 }
 
 func wholeNumber(op string, account int64, text string) (int64, error) {
@@ -408,20 +436,7 @@ func (r *dayRun) lateOf(ctx context.Context, x *tx, after, to int64) (map[string
 		from := db.Quote(entries) + " e FORCE INDEX (accounting_date)"
 		where := " WHERE e.accounting_date=? AND e.account_id>? AND e.account_id<=? AND e.leg=0"
 		args := []any{dateOf(r.date), after, to}
-		var dates []time.Time
-		err := each(ctx, x.conn, "read order dates", "SELECT DISTINCT DATE(e.order_time) FROM "+from+where, args, func(scan func(...any) error) error {
-			var text sql.NullString
-			if err := scan(&text); err != nil {
-				return err
-			}
-			d, err := time.Parse(time.DateOnly, text.String)
-			dates = append(dates, d)
-			return fault.Wrap(fault.Internal, "read order dates", err)
-		})
-		if err != nil {
-			return nil, err
-		}
-		for _, table := range r.transferTables(dates) {
+		for _, table := range r.transferTables() {
 			query := "SELECT COALESCE(t.business_date, DATE(t.order_time)), COUNT(DISTINCT e.transfer_id) FROM " + from + " JOIN " + db.Quote(table) + " t ON t.id=e.transfer_id" + where +
 				" AND COALESCE(t.business_date, DATE(t.order_time))<? GROUP BY 1"
 			err := each(ctx, x.conn, "count late transfers", query, append(args, dateOf(r.date)), func(scan func(...any) error) error {
@@ -439,13 +454,13 @@ func (r *dayRun) lateOf(ctx context.Context, x *tx, after, to int64) (map[string
 	return out, nil
 }
 
-// transferTables are the shards that hold transfers ordered on these dates, and the late one.
-func (r *dayRun) transferTables(dates []time.Time) []string {
-	if len(dates) == 0 {
+// transferTables are the shards that may hold the chunk's transfers, by the dates of their orders, and the late one.
+func (r *dayRun) transferTables() []string {
+	if len(r.ordered) == 0 {
 		return nil
 	}
 	tables := []string{r.b.transfer.LateShard(1).Table}
-	for _, d := range dates {
+	for _, d := range r.ordered {
 		tables = append(tables, r.b.transfer.ShardAt(catalog.At(d)).Table)
 	}
 	slices.Sort(tables)

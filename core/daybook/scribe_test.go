@@ -52,8 +52,8 @@ func (s *scribe) post(t testing.TB, x core.Transfer, want core.Outcome) core.Ans
 	if x.OrderTime.IsZero() {
 		x.OrderTime = s.b.Now.Add(-time.Minute)
 	}
+	s.renew()
 	s.b.Needs([]*core.Transfer{&x})
-	s.b.Changes = core.Changes{}
 	a := s.b.Apply([]*core.Transfer{&x})[0]
 	if a.Outcome != want {
 		t.Fatalf("transfer %s: %+v", x.ID, a)
@@ -65,7 +65,7 @@ func (s *scribe) post(t testing.TB, x core.Transfer, want core.Outcome) core.Ans
 	now, ordered := micros(s.b.Now), micros(x.OrderTime)
 	s.r.exec(t, "INSERT INTO transfer_id (id, body_hash, outcome, answer, order_time, posted_at) VALUES (?,?,?,?,?,?)", x.ID, hash[:], a.Outcome.String(), string(a.AppendJSON(nil)), ordered, now)
 	if x.Order != "" {
-		s.r.exec(t, "INSERT INTO merchant_order (tenant, merchant_order, transfer_id, posted_at) VALUES (?,?,?,?)", x.Tenant, x.Order, x.ID, now)
+		s.r.exec(t, "INSERT INTO merchant_order (tenant, merchant_order, transfer_id, posted_at) VALUES (?,?,?,?)", x.Tenant, x.Order, x.ID, micros(s.b.Now.Add(time.Microsecond)))
 	}
 	if want != core.Applied || x.Action == core.Try || x.Action == core.Cancel {
 		return a
@@ -99,12 +99,18 @@ func (s *scribe) entry(t testing.TB, e core.Entry, date, ordered, posted string)
 		e.Account, e.Seq, e.Transfer, e.Leg, e.Unit, e.Amount, e.Before, e.After, date, ordered, posted, string(core.AppendParts(nil, e.Parts)))
 }
 
-// Merge is Merger: it books the first half of the buffer, at least one row, with the dates that the rows have.
+// renew begins a batch.
+func (s *scribe) renew() {
+	s.b = &core.Batch{Rules: s.b.Rules, Day: s.b.Day, Now: s.b.Now, Horizon: s.b.Horizon, Accounts: s.b.Accounts, Funds: s.b.Funds, Uses: s.b.Uses,
+		Reservations: s.b.Reservations, Originals: s.b.Originals}
+}
+
+// merge books the first half of the buffer of account 2, at least one row, with the dates that the rows have.
 func (s *scribe) merge(t testing.TB) {
 	t.Helper()
 	n := (len(s.buffer) + 1) / 2
-	s.b.Changes = core.Changes{}
-	if no := s.b.Merge(s.buffer[:n]); no != nil {
+	s.renew()
+	if no := s.b.Merge(2, s.buffer[:n]); no != nil {
 		t.Fatal(no)
 	}
 	for _, e := range s.b.Changes.Entries {
@@ -143,8 +149,12 @@ func (s *scribe) state(t testing.TB) {
 		return micros(at)
 	}
 	for _, v := range s.b.Reservations {
+		body := ""
+		if v.State != core.Fenced {
+			body = string(core.AppendReservation(nil, v))
+		}
 		s.r.exec(t, "INSERT INTO reservation (id, state, body, day, at, expires, ended_by, ended_at, late_trys) VALUES (?,?,?,?,?,?,?,?,?)", v.ID, v.State.String(),
-			string(core.AppendReservation(nil, v)), dateOf(v.Day), micros(v.At), null(v.Transfer.Expires), v.EndedBy, null(v.EndedAt), v.LateTrys)
+			body, dateOf(v.Day), micros(v.At), null(v.Transfer.Expires), v.EndedBy, null(v.EndedAt), v.LateTrys)
 	}
 	for id := range s.reversed {
 		for i, n := range s.b.Originals[id].Reversed {

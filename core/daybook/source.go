@@ -32,12 +32,26 @@ func SideSpecs() []catalog.Spec {
 // LiveSource is a Source for a ledger of which nothing has left the live database. Where something has, Rows is
 // fault.Unsafe: node reads those.
 type LiveSource struct {
-	DB                          *db.DB // opened for db.Reader
-	TransferShards, EntryShards catalog.Scheme
+	db   *db.DB
+	sets []*catalog.Dataset
+}
+
+// NewLiveSource resolves the ledger's tables, which must be there. d is a pool opened for db.Reader; the schemes are the
+// ledger's.
+func NewLiveSource(ctx context.Context, d *db.DB, transfers, entries catalog.Scheme) (*LiveSource, error) {
+	s := &LiveSource{db: d}
+	for _, spec := range append(SideSpecs(), core.Datasets(transfers, entries)...) {
+		ds, err := db.Resolve(ctx, d, spec)
+		if err != nil {
+			return nil, err
+		}
+		s.sets = append(s.sets, ds)
+	}
+	return s, nil
 }
 
 // Rows is Source.
-func (s LiveSource) Rows(ctx context.Context, f func(dataset *catalog.Dataset, row *catalog.Row) error) error {
+func (s *LiveSource) Rows(ctx context.Context, f func(dataset *catalog.Dataset, row *catalog.Row) error) error {
 	for try := 1; ; try++ {
 		snap, reads, err := s.open(ctx)
 		if fault.Is(err, fault.Stale) && try < pinTries {
@@ -57,20 +71,16 @@ func (s LiveSource) Rows(ctx context.Context, f func(dataset *catalog.Dataset, r
 	}
 }
 
-func (s LiveSource) open(ctx context.Context) (*db.Snapshot, []db.Reading, error) {
+func (s *LiveSource) open(ctx context.Context) (*db.Snapshot, []db.Reading, error) {
 	var reads []db.Reading
-	for _, spec := range append(SideSpecs(), core.Datasets(s.TransferShards, s.EntryShards)...) {
-		ds, err := db.Resolve(ctx, s.DB, spec)
-		if err != nil {
-			return nil, nil, err
-		}
+	for _, ds := range s.sets {
 		r := db.Reading{Dataset: ds}
 		if !ds.Sharded() {
 			r.Holdings = append(r.Holdings, catalog.Holding{Shard: ds.ShardAt(0), Store: catalog.Live})
 			reads = append(reads, r)
 			continue
 		}
-		shards, err := shardsOf(ctx, s.DB, ds)
+		shards, err := shardsOf(ctx, s.db, ds)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -82,7 +92,7 @@ func (s LiveSource) open(ctx context.Context) (*db.Snapshot, []db.Reading, error
 		}
 		reads = append(reads, r)
 	}
-	snap, err := s.DB.SnapshotAll(ctx, reads...)
+	snap, err := s.db.SnapshotAll(ctx, reads...)
 	return snap, reads, err
 }
 

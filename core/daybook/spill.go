@@ -106,19 +106,44 @@ func (s *spill) groups(f func([]record) error) error {
 		if err != nil {
 			return err
 		}
-		slices.SortStableFunc(all, func(a, b record) int {
-			return cmp.Or(cmp.Compare(a.hash, b.hash), bytes.Compare(a.id, b.id), cmp.Compare(a.kind, b.kind))
-		})
-		for from := 0; from < len(all); {
-			to := from + 1
-			for to < len(all) && all[to].hash == all[from].hash && bytes.Equal(all[to].id, all[from].id) {
-				to++
-			}
-			if err := f(all[from:to]); err != nil {
-				return err
-			}
-			from = to
+		if err := grouped(all, f); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// position is where a record is: sorting places is cheaper than sorting records.
+type position struct {
+	hash uint64
+	at   int32
+}
+
+// grouped calls f for each id of the records.
+func grouped(all []record, f func([]record) error) error {
+	order := make([]position, len(all))
+	for i := range all {
+		order[i] = position{all[i].hash, int32(i)}
+	}
+	slices.SortFunc(order, func(a, b position) int {
+		if a.hash != b.hash {
+			return cmp.Compare(a.hash, b.hash)
+		}
+		x, y := &all[a.at], &all[b.at]
+		return cmp.Or(bytes.Compare(x.id, y.id), cmp.Compare(x.kind, y.kind), cmp.Compare(a.at, b.at))
+	})
+	var group []record
+	for from := 0; from < len(order); {
+		first := &all[order[from].at]
+		group = append(group[:0], *first)
+		to := from + 1
+		for ; to < len(order) && order[to].hash == first.hash && bytes.Equal(all[order[to].at].id, first.id); to++ {
+			group = append(group, all[order[to].at])
+		}
+		if err := f(group); err != nil {
+			return err
+		}
+		from = to
 	}
 	return nil
 }
@@ -181,7 +206,7 @@ func appendCell(dst, cell []byte) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(cell))+1), cell...)
 }
 
-// cells takes a record's cells apart. It was written by appendCell.
+// split takes a record's cells apart. It was written by appendCell.
 func (r *record) split(into [][]byte) [][]byte {
 	into = into[:0]
 	for b := r.cells; len(b) > 0; {

@@ -220,7 +220,7 @@ func (s *Server) client(r *http.Request) (string, error) {
 		if h, _, err := net.SplitHostPort(name); err == nil {
 			name = h
 		}
-		if !loopback(host)  {
+		if !loopback(host) || !loopback(strings.Trim(name, "[]")) {
 			return "", &problem{status: http.StatusForbidden, code: "denied", detail: "without credentials only this machine is answered, at its loopback name"}
 		}
 		return host, nil

@@ -10,7 +10,6 @@ import (
 
 	"strata/core"
 	"strata/core/mysql"
-	"strata/db"
 	"strata/local"
 	"strata/local/localtest"
 )
@@ -71,7 +70,6 @@ type shopRun struct {
 	ledger *mysql.Ledger
 	store  *Store
 	engine *Engine
-	feed   *posted
 	stop   func()
 	clock  *core.Clock
 }
@@ -82,7 +80,7 @@ func openShop(t *testing.T, dsn string, at func(string) error) *shopRun {
 	clock.Set(noon())
 	quiet := true // accounts and rules are there before the shop opens
 	d := openDB(t, dsn)
-	ledger, err := mysql.New(t.Context(), mysql.Config{DB: d, Now: clock.Now, At: func(point string) error {
+	ledger, err := mysql.New(t.Context(), mysql.Config{DB: d, Now: clock.Now, Consumers: []string{core.ForVouchers}, At: func(point string) error {
 		if quiet || at == nil {
 			return nil
 		}
@@ -107,8 +105,8 @@ func openShop(t *testing.T, dsn string, at func(string) error) *shopRun {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	r := &shopRun{ledger: ledger, store: openStore(t, d, at), clock: clock, feed: &posted{ledger: ledger, done: doneTable(t, d)}}
-	r.engine = engine(t, r.store, r.feed)
+	r := &shopRun{ledger: ledger, store: openStore(t, d, at), clock: clock}
+	r.engine = engine(t, r.store, ledger.Feed(core.ForVouchers))
 	quiet = false
 	go func() { done <- ledger.Run(ctx) }()
 	stopped := false
@@ -140,7 +138,6 @@ func (r *shopRun) buy(ctx context.Context, id string) error {
 	if o := answers[0].Outcome; o != core.Applied && o != core.Replayed {
 		return fmt.Errorf("%+v", answers[0])
 	}
-	r.feed.sent = []core.Transfer{order}
 	return drain(ctx, r.engine)
 }
 
@@ -167,45 +164,6 @@ func (r *shopRun) wantOrders(t *testing.T, n int64) {
 		}
 	}
 	wantClean(t, r.store, Checking{})
-}
-
-// posted is the feed of a ledger that is asked for what was sent; what is done is durable.
-type posted struct {
-	ledger *mysql.Ledger
-	sent   []core.Transfer
-	done   *sql.DB
-}
-
-func doneTable(t *testing.T, d *db.DB) *sql.DB {
-	t.Helper()
-	localtest.Exec(t, d.SQL(), "CREATE TABLE IF NOT EXISTS test_done (id VARCHAR(64) PRIMARY KEY)")
-	return d.SQL()
-}
-
-func (p *posted) Next(ctx context.Context, _ int) (out []core.Event, err error) {
-	for _, t := range p.sent {
-		var n int
-		if err := p.done.QueryRowContext(ctx, "SELECT COUNT(*) FROM test_done WHERE id = ?", t.ID).Scan(&n); err != nil {
-			return nil, err
-		}
-		if n == 0 {
-			out = append(out, p.event(t))
-		}
-	}
-	return out, nil
-}
-
-func (p *posted) event(t core.Transfer) core.Event {
-	return core.Event{Transfer: t, AccountingDate: core.Date(noon()), PostedAt: noon()}
-}
-
-func (p *posted) Done(ctx context.Context, ids []string) error {
-	for _, id := range ids {
-		if _, err := p.done.ExecContext(ctx, "INSERT IGNORE INTO test_done VALUES (?)", id); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // naive is five services with a database each; here they are tables, and each call is a transaction.

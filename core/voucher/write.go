@@ -47,7 +47,7 @@ func (s *Store) write(ctx context.Context, newest int64, all []made) ([]*made, e
 	if err != nil {
 		return nil, err
 	}
-	if now < newest {
+	if now != newest {
 		return nil, errStale
 	}
 	fresh, err := x.absent(ctx, all)
