@@ -21,6 +21,7 @@ setup: ## the Debian packages that the demo needs, where missing
 
 setup-test: ## the Debian packages that the tests need, where missing
 	@.ci/setup.sh mariadbd=mariadb-server-core mariadb=mariadb-client-core sysbench=sysbench
+	@.ci/npm.sh core/http/testdata/client
 
 demo: setup build ## the whole path on private servers; ARGS=--once ends after the proof
 	bin/strata demo $(ARGS)

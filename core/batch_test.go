@@ -22,9 +22,33 @@ func TestBatch(t *testing.T) {
 }
 
 // TestL12_batch_equals_the_model: whatever is posted, Batch and the model, which share no applying code, give the same
-// answers and keep the same state.
+// answers and keep the same state; and every balance can be derived again.
 func TestL12_batch_equals_the_model(t *testing.T) {
 	clock := &core.Clock{}
 	clock.Set(coretest.Start())
-	coretest.Random(t, openEngine(t, clock), clock, core.Buffered, core.Simple)
+	e := openEngine(t, clock)
+	coretest.Random(t, e, clock, core.Buffered, core.Simple)
+	if r := e.replay(); r.Problems > 0 {
+		t.Fatalf("%+v", r)
+	}
+	if e.merges == 0 {
+		t.Error("nothing was ever merged on demand")
+	}
+}
+
+// TestL12_a_refused_chain_leaves_nothing: a batch is as it was after a chain that was refused, wherever it broke.
+func TestL12_a_refused_chain_leaves_nothing(t *testing.T) {
+	clock := &core.Clock{}
+	clock.Set(coretest.Start())
+	e := openEngine(t, clock)
+	chains := 0
+	e.watch = func(before, after string) {
+		if chains++; before != after {
+			t.Fatalf("it left something:\n%s\n%s", before, after)
+		}
+	}
+	coretest.Random(t, e, clock, core.Buffered)
+	if chains < 100 {
+		t.Errorf("%d chains were refused", chains)
+	}
 }

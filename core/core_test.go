@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -137,6 +136,56 @@ func TestTrial(t *testing.T) {
 			rt.Fatalf("%v", r.Findings)
 		}
 	}))
+}
+
+// TestTrialKnowsMore: debits and credits where the accounts have them, and what waits in a buffer.
+func TestTrialKnowsMore(t *testing.T) {
+	rows := func() []fed {
+		return []fed{{"transfer", row("a", 2)}, {"transfer", row("b", 2)},
+			{"entry", row(1, 1, "a", "CNY", -5, 0, -5)}, {"entry", row(2, 1, "a", "CNY", 5, 0, 5)}, {"entry", row(2, 2, "b", "CNY", -3, 5, 2)},
+			{"buffer", row(1, "b", "CNY", 3)}, {"account", row(1, "CNY", -5, 1, 5, 0)}, {"account", row(2, "CNY", 2, 2, 3, 5)}}
+	}
+	for name, c := range map[string]struct {
+		change func([]fed)
+		names  string
+	}{
+		"nothing":             {func([]fed) {}, ""},
+		"a cent in debits":    {func(b []fed) { b[7].row = row(2, "CNY", 2, 2, 4, 5) }, "account 2: its debits sum to 3, its row says 4"},
+		"a cent in credits":   {func(b []fed) { b[6].row = row(1, "CNY", -5, 1, 5, 1) }, "account 1: its credits sum to 0, its row says 1"},
+		"a cent in a buffer":  {func(b []fed) { b[5].row = row(1, "b", "CNY", 4) }, "transfer b: its entries sum to 1 in CNY instead of 0 (account 2 entry 2, account 1 buffer)"},
+		"a transfer's buffer": {func(b []fed) { b[5].row = row(1, "a", "CNY", 3) }, "transfer b has 2 legs and 1 entries"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			trial, err := core.NewTrial(dataset("transfer", "id legs"), dataset("entry", "account_id seq transfer_id unit amount balance_before balance_after"),
+				dataset("account", "id unit balance entries debits credits"))
+			if err == nil {
+				err = trial.WithBuffer(dataset("buffer", "account_id transfer_id unit amount"))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := rows()
+			c.change(all)
+			for _, f := range all {
+				if err := trial.Add(f.dataset, f.row); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r := trial.Report()
+			found := strings.Join(r.Findings, "\n")
+			if l := trial.Locate(); l != nil {
+				for _, f := range all {
+					if err := l.Add(f.dataset, f.row); err != nil {
+						t.Fatal(err)
+					}
+				}
+				found += strings.Join(l.Findings(), "\n")
+			}
+			if (r.Problems == 0) != (c.names == "") || !strings.Contains(found, c.names) {
+				t.Fatalf("%q is not named: %s", c.names, found)
+			}
+		})
+	}
 }
 
 func TestDigest(t *testing.T) {

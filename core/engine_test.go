@@ -32,6 +32,7 @@ type engine struct {
 	events       [][]byte
 	entries      []core.Entry
 	merges       int
+	watch        func(before, after string) // of refused chains
 }
 
 type kept struct {
@@ -160,7 +161,14 @@ func (e *engine) postChain(b *core.Batch, chain []*item) error {
 	}
 	answers := make([]core.Answer, len(ts))
 	if len(ts) == len(chain) {
+		before := ""
+		if e.watch != nil {
+			before = content(b)
+		}
 		answers = b.Apply(ts)
+		if e.watch != nil && answers[0].Outcome != core.Applied {
+			e.watch(before, content(b))
+		}
 	} else {
 		for i := range answers {
 			answers[i] = core.LinkedAnswer()

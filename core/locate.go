@@ -63,6 +63,8 @@ func (l *Locator) Add(dataset string, row *catalog.Row) error {
 		return l.addTransfer(row)
 	case "entry":
 		return l.addEntry(row)
+	case "buffer":
+		return l.addBuffered(row)
 	}
 	id, err := number(row, l.t.account["id"])
 	if _, torn := l.torn[id]; err != nil || !torn {
@@ -118,20 +120,36 @@ func (l *Locator) addEntry(row *catalog.Row) error {
 	if _, torn := l.torn[id]; torn && l.room() {
 		l.torn[id] = append(l.torn[id], link{seq, n[3], n[4]})
 	}
-	s := l.suspect(row.Cell(l.t.entry["transfer_id"]))
+	l.addLeg(row.Cell(l.t.entry["transfer_id"]), row.Text(l.t.entry["unit"]), amount, fmt.Sprintf("account %d entry %d", id, seq))
+	return nil
+}
+
+func (l *Locator) addBuffered(row *catalog.Row) error {
+	if l.t.buffer == nil {
+		return nil // Trial.Add has refused it
+	}
+	amount, err := number(row, l.t.buffer["amount"])
+	if err != nil {
+		return err
+	}
+	l.addLeg(row.Cell(l.t.buffer["transfer_id"]), row.Text(l.t.buffer["unit"]), amount, "account "+row.Text(l.t.buffer["account_id"])+" buffer")
+	return nil
+}
+
+// addLeg counts one leg of a transfer under suspicion.
+func (l *Locator) addLeg(transfer []byte, unit string, amount int64, name string) {
+	s := l.suspect(transfer)
 	if s == nil {
-		return nil
+		return
 	}
 	s.count++
-	unit := row.Text(l.t.entry["unit"])
 	if s.sums[unit] == nil {
 		s.sums[unit] = &money.Sum{}
 	}
 	s.sums[unit].Add(money.Amount(amount))
 	if len(s.entries) < maxNamed {
-		s.entries = append(s.entries, fmt.Sprintf("account %d entry %d", id, seq))
+		s.entries = append(s.entries, name)
 	}
-	return nil
 }
 
 // Findings names rows, at most 100; what changed between the two passes is not among them.

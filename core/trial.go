@@ -22,10 +22,12 @@ const maxFindings = 100
 // with a probability below 2^-60.
 //
 // It proves: entries sum to zero per unit, and per transfer and unit; every transfer has as many entries as it has legs,
-// and every entry its transfer; per account the balance is the sum of its entries, they are numbered from 1 without a hole,
-// and each goes on where the one before it ended.
+// and every entry its transfer; per account the balance is the sum of its entries, so are debits and credits where the
+// dataset has them, they are numbered from 1 without a hole, and each goes on where the one before it ended. What waits in
+// a buffer counts as entries do, but for its account: WithBuffer.
 type Trial struct {
 	entry, transfer, account map[string]int // positions of columns
+	buffer                   map[string]int // nil: there is none
 	accounts                 map[int64]*tally
 	units                    map[string]*money.Sum
 	transfers, entries       int64
@@ -41,8 +43,9 @@ type Trial struct {
 // tally is what is known of one account so far.
 type tally struct {
 	unit                    string
-	sum                     money.Sum
+	sum, debits, credits    money.Sum
 	count, maxSeq           int64
+	stated                  [2]int64 // debits and credits
 	chain                   [2]uint64
 	opened                  bool
 	balance, statedEntries  int64
@@ -75,16 +78,34 @@ func NewTrial(transfer, entry, account *catalog.Dataset) (*Trial, error) {
 		{&t.entry, entry, "account_id seq transfer_id unit amount balance_before balance_after"},
 		{&t.account, account, "id unit balance entries"},
 	} {
-		*x.into = map[string]int{}
-		for _, name := range strings.Fields(x.columns) {
-			i := x.dataset.Index(name)
-			if i < 0 {
-				return nil, fault.New(fault.Invalid, "start trial balance", "dataset %s has no column %s", x.dataset.Name, name)
-			}
-			(*x.into)[name] = i
+		var err error
+		if *x.into, err = positions(x.dataset, x.columns); err != nil {
+			return nil, err
 		}
 	}
+	if debits, credits := account.Index("debits"), account.Index("credits"); debits >= 0 && credits >= 0 {
+		t.account["debits"], t.account["credits"] = debits, credits
+	}
 	return t, nil
+}
+
+// WithBuffer lets rows of the buffer be added, as the dataset "buffer". It is called before the first Add.
+func (t *Trial) WithBuffer(buffer *catalog.Dataset) error {
+	var err error
+	t.buffer, err = positions(buffer, "account_id transfer_id unit amount")
+	return err
+}
+
+func positions(d *catalog.Dataset, columns string) (map[string]int, error) {
+	at := map[string]int{}
+	for _, name := range strings.Fields(columns) {
+		i := d.Index(name)
+		if i < 0 {
+			return nil, fault.New(fault.Invalid, "start trial balance", "dataset %s has no column %s", d.Name, name)
+		}
+		at[name] = i
+	}
+	return at, nil
 }
 
 // Add takes one row of the dataset transfer, entry or account, with all its columns.
@@ -96,6 +117,8 @@ func (t *Trial) Add(dataset string, row *catalog.Row) error {
 		return t.addEntry(row)
 	case "account":
 		return t.addAccount(row)
+	case "buffer":
+		return t.addBuffered(row)
 	}
 	return fault.New(fault.Invalid, "add to trial balance", "dataset %s is not part of the ledger", dataset)
 }
@@ -124,8 +147,47 @@ func (t *Trial) addEntry(row *catalog.Row) error {
 		}
 	}
 	id, seq, amount, was, is := n[0], n[1], n[2], n[3], n[4]
-	unit, transfer := row.Cell(t.entry["unit"]), row.Cell(t.entry["transfer_id"])
+	unit := row.Cell(t.entry["unit"])
 	t.entries++
+	t.addLeg(row.Cell(t.entry["transfer_id"]), unit, amount)
+	a := t.tally(id)
+	if a.count == 0 && !a.opened {
+		a.unit = string(unit)
+	}
+	a.mismatchedUnit = a.mismatchedUnit || a.unit != string(unit)
+	a.sum.Add(money.Amount(amount))
+	if amount < 0 {
+		a.debits.AddSum(money.SumOf(money.Amount(amount)).Neg())
+	} else {
+		a.credits.Add(money.Amount(amount))
+	}
+	a.count++
+	a.maxSeq = max(a.maxSeq, seq)
+	if after := was + amount; after != is || (after > was) != (amount > 0) {
+		t.find("account %d entry %d: %d + %d is not %d", id, seq, was, amount, is)
+	}
+	end, start := hashLink(id, seq, is), hashLink(id, seq-1, was)
+	for i := range a.chain {
+		a.chain[i] += end[i] - start[i]
+	}
+	return nil
+}
+
+// addBuffered counts a credit that has no entry yet: for its transfer and unit.
+func (t *Trial) addBuffered(row *catalog.Row) error {
+	if t.buffer == nil {
+		return fault.New(fault.Invalid, "add to trial balance", "the dataset buffer is not part of it")
+	}
+	amount, err := number(row, t.buffer["amount"])
+	if err != nil {
+		return err
+	}
+	t.addLeg(row.Cell(t.buffer["transfer_id"]), row.Cell(t.buffer["unit"]), amount)
+	return nil
+}
+
+// addLeg counts one leg for its transfer and unit.
+func (t *Trial) addLeg(transfer, unit []byte, amount int64) {
 	total := t.units[string(unit)]
 	if total == nil {
 		total = &money.Sum{}
@@ -141,22 +203,6 @@ func (t *Trial) addEntry(row *catalog.Row) error {
 	}
 	b := bucketOf(t.buckets, hash)
 	b.balance, b.legs = b.balance.add(fieldOf(both[0]).times(amount)), b.legs.add(fieldOf(hash[0]))
-	a := t.tally(id)
-	if a.count == 0 && !a.opened {
-		a.unit = string(unit)
-	}
-	a.mismatchedUnit = a.mismatchedUnit || a.unit != string(unit)
-	a.sum.Add(money.Amount(amount))
-	a.count++
-	a.maxSeq = max(a.maxSeq, seq)
-	if after := was + amount; after != is || (after > was) != (amount > 0) {
-		t.find("account %d entry %d: %d + %d is not %d", id, seq, was, amount, is)
-	}
-	end, start := hashLink(id, seq, is), hashLink(id, seq-1, was)
-	for i := range a.chain {
-		a.chain[i] += end[i] - start[i]
-	}
-	return nil
 }
 
 func (t *Trial) addAccount(row *catalog.Row) error {
@@ -171,6 +217,15 @@ func (t *Trial) addAccount(row *catalog.Row) error {
 	}
 	if a.statedEntries, err = number(row, t.account["entries"]); err != nil {
 		return err
+	}
+	for i, name := range [...]string{"debits", "credits"} {
+		at, has := t.account[name]
+		if !has {
+			break
+		}
+		if a.stated[i], err = number(row, at); err != nil {
+			return err
+		}
 	}
 	unit := row.Text(t.account["unit"])
 	a.mismatchedUnit = a.mismatchedUnit || a.count > 0 && a.unit != unit
@@ -239,6 +294,13 @@ func (t *Trial) closeAccount(id int64, a *tally) {
 	}
 	if a.sum != money.SumOf(money.Amount(a.balance)) {
 		t.find("account %d: its entries sum to %s, its balance is %d", id, a.sum, a.balance)
+	}
+	if _, has := t.account["debits"]; has {
+		for i, sum := range [...]money.Sum{a.debits, a.credits} {
+			if sum != money.SumOf(money.Amount(a.stated[i])) {
+				t.find("account %d: its %s sum to %s, its row says %d", id, [...]string{"debits", "credits"}[i], sum, a.stated[i])
+			}
+		}
 	}
 	// Every link but the two ends appears once as an end and once as a start.
 	end, start := hashLink(id, a.statedEntries, a.balance), hashLink(id, 0, 0)

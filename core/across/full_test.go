@@ -168,41 +168,50 @@ func TestConfirm_is_not_refused(t *testing.T) {
 	})
 }
 
-// TestConfirm_fits_64_bits: what was reserved fits, whatever is booked before the Confirm: the balance, and what an account has
-// turned over, which only grows.
-func TestConfirm_fits_64_bits(t *testing.T) {
+// big is ledger b with an account 50 that has room for 20 more, and what reserves 15 of it and leaves the Confirm to recovery.
+func (w *world) big(t *testing.T, full map[string]core.Full, co *Coordinator) (move func(id string, from, to int64), reserve func(id string, code core.Code)) {
+	t.Helper()
+	kind := slug(t)
+	if err := full["b"].Open(t.Context(), []core.Account{{ID: 50, Name: "big", Unit: "CNY"}, {ID: 51, Name: "small", Unit: "CNY"}}); err != nil {
+		t.Fatal(err)
+	}
+	move = func(id string, from, to int64) { w.postTo("b", kind+id, from, to, math.MaxInt64-20) }
+	move("up", 51, 50)
+	return move, func(id string, code core.Code) {
+		t.Helper()
+		for _, name := range w.names {
+			w.wires[name].plan([]trouble{fine, away})
+		}
+		x := pay(kind+id, 15)
+		x.Legs[1].Account = 50
+		if a, err := co.Post(t.Context(), x); err != nil || a.Code != code {
+			t.Errorf("%s: %+v, %v instead of %q", id, a, err, code)
+		}
+	}
+}
+
+// TestConfirm_fits_the_balance: what is reserved fits, whatever is reserved and booked before its Confirm.
+func TestConfirm_fits_the_balance(t *testing.T) {
 	each(t, func(t *testing.T, w *world, full map[string]core.Full) {
-		kind := slug(t)
 		co := w.coordinator(nil)
-		if err := full["b"].Open(t.Context(), []core.Account{{ID: 50, Name: "big", Unit: "CNY"}, {ID: 51, Name: "small", Unit: "CNY"}}); err != nil {
-			t.Fatal(err)
-		}
-		const most = math.MaxInt64 - 20
-		w.postTo("b", kind+"-up", 51, 50, most)
-		reserve := func(id string) (Answer, error) {
-			for _, name := range w.names {
-				w.wires[name].plan([]trouble{fine, away})
-			}
-			x := pay(kind+id, 15)
-			x.Legs[1].Account = 50
-			return co.Post(t.Context(), x)
-		}
-		if a, err := reserve("1"); err != nil || a.Outcome != core.Applied {
-			t.Fatalf("%+v, %v", a, err)
-		}
-		if a, err := reserve("2"); err != nil || a.Code != core.Overflow {
-			t.Fatalf("%+v, %v", a, err)
-		}
-		w.heal(co)
-		w.postTo("b", kind+"-down", 50, 51, most) // the balance has room again
-		if a, err := reserve("3"); err != nil || a.Code != core.Overflow {
-			t.Errorf("the turnover has no room for it: %+v, %v", a, err)
-		}
+		_, reserve := w.big(t, full, co)
+		reserve("1", "")
+		reserve("2", core.Overflow)
 		w.heal(co)
 		w.whole()
-		if co.Stats().Stuck != 0 {
-			t.Fatalf("%+v", co.Stats())
-		}
+	})
+}
+
+// TestConfirm_fits_the_turnover: the sums of debits and credits, which only grow, have room for what is reserved.
+func TestConfirm_fits_the_turnover(t *testing.T) {
+	each(t, func(t *testing.T, w *world, full map[string]core.Full) {
+		co := w.coordinator(nil)
+		move, reserve := w.big(t, full, co)
+		move("down", 50, 51) // the balance is 0 again
+		reserve("1", "")
+		reserve("2", core.Overflow)
+		w.heal(co)
+		w.whole()
 	})
 }
 

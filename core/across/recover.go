@@ -3,6 +3,7 @@ package across
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -69,9 +70,6 @@ func (c *Coordinator) Recover(ctx context.Context) (Pass, error) {
 	g.SetLimit(passWide)
 	for i := range rows {
 		g.Go(func() error {
-			if stop.Err() != nil {
-				return nil
-			}
 			ended, err := c.recoverOne(stop, rows[i])
 			if ended {
 				done.Add(1)
@@ -89,6 +87,9 @@ func (c *Coordinator) Recover(ctx context.Context) (Pass, error) {
 }
 
 func (c *Coordinator) recoverOne(ctx context.Context, r record) (ended bool, err error) {
+	if ctx.Err() != nil { // a stop, or another one's crash point
+		return false, fmt.Errorf("recover transfer %s: %w", r.id, ctx.Err())
+	}
 	pause := time.Second << min(r.attempts, 6)
 	ours, err := c.store.claim(ctx, &r, c.now().Add(min(pause, maxBackOff)))
 	if err != nil || !ours {

@@ -93,7 +93,7 @@ func (c *checker) wrongBody(id, want string, t *core.Transfer) {
 		Text: "the body that the transfer's row and entries tell"})
 }
 
-// tryBody tries what the row does not say. whole are the legs that t's came from; nil: t has none.
+// tryBody tries what the row does not say; c.matched is then what was posted. whole are the legs that t's came from; nil: t has none.
 func (c *checker) tryBody(t core.Transfer, want string, whole []leg) bool {
 	explicit := []bool{true}
 	if t.BusinessDate.IsZero() || t.BusinessDate.Equal(core.Date(t.OrderTime)) {
@@ -105,7 +105,11 @@ func (c *checker) tryBody(t core.Transfer, want string, whole []leg) bool {
 			t.BusinessDate = core.Transfer{}.BusinessDate
 		}
 		for _, t.Linked = range [...]bool{false, true} {
-			if sameHash(&t, want) || t.Action == core.Post && c.tryNatures(t, want, whole) {
+			if sameHash(&t, want) {
+				c.matched = t
+				return true
+			}
+			if t.Action == core.Post && c.tryNatures(t, want, whole) {
 				return true
 			}
 		}
@@ -151,6 +155,7 @@ func (c *checker) tryNatures(t core.Transfer, want string, whole []leg) bool {
 			rest /= len(names[k])
 		}
 		if sameHash(&t, want) {
+			c.matched = t
 			return true
 		}
 	}
@@ -172,9 +177,12 @@ func (c *checker) partialBody(x *bundle, want string, t core.Transfer, legs []co
 }
 
 // compareEvents compares what consumers will get with the transfer.
-func (c *checker) compareEvents(x *bundle, whole []leg) {
+func (c *checker) compareEvents(x *bundle, whole []leg, answer *core.Answer) {
 	for _, v := range x.outbox {
 		c.looked(inOutbox, 1)
+		if c.sameEvent(x, v, whole, answer) {
+			continue
+		}
 		key := string(v[1]) + "," + x.id
 		bad := func(column, want, got, text string) {
 			c.find(inOutbox, Finding{Table: "outbox", Key: key, Column: column, Want: want, Got: got, Text: text})
@@ -225,4 +233,21 @@ func (c *checker) compareEvents(x *bundle, whole []leg) {
 			}
 		}
 	}
+}
+
+// sameEvent is the quick way: the event is, letter by letter, what the matched body and the answer make.
+func (c *checker) sameEvent(x *bundle, v [][]byte, whole []leg, answer *core.Answer) bool {
+	date, ok := catalog.InstantOf(catalog.Type{Kind: catalog.Date}, x.transfer[tDate])
+	posted, err := instant(x.transfer[tPosted])
+	if answer == nil || c.matched.ID != x.id || !ok || err != nil || string(v[2]) != string(x.transfer[tPosted]) || len(answer.Balances) != len(whole) {
+		return false
+	}
+	e := core.Event{Transfer: c.matched, Balances: answer.Balances, AccountingDate: date.Time(), PostedAt: posted}
+	if len(e.Transfer.Legs) == 0 {
+		for i := range whole {
+			e.Transfer.Legs = append(e.Transfer.Legs, core.Leg{Account: whole[i].account, Unit: c.text(whole[i].unit), Amount: whole[i].amount})
+		}
+	}
+	c.image = core.AppendEvent(c.image[:0], &e)
+	return string(c.image) == string(v[3])
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"strata/catalog"
+	"strata/core"
 	"strata/fault"
 	"strata/money"
 )
@@ -161,6 +162,7 @@ type checker struct {
 	image    []byte
 	parts    partsCache
 	x        bundle
+	matched  core.Transfer // the body of the transfer at hand
 	slab     [][]byte
 }
 

@@ -35,7 +35,7 @@ type lane struct {
 // item is one transfer of a batch.
 type item struct {
 	of     *request
-	at     int
+	at     int // its place in the call
 	t      *core.Transfer
 	body   [32]byte
 	order  time.Time // as it is stored
@@ -112,7 +112,7 @@ func (n *lane) fill(ctx context.Context) *batch {
 			break
 		}
 		for ; n.from < end; n.from++ {
-			it := newItem(n.rest, n.from)
+			it := &n.rest.items[n.from]
 			it.linked = n.from < end-1
 			if it.t.Nameable() {
 				it.same = ids[it.t.ID]
@@ -144,11 +144,6 @@ func (n *lane) fill(ctx context.Context) *batch {
 // the call, is refused as a whole by core.
 func (n *lane) chain() (end int) {
 	return n.from + core.Chain(n.rest.transfers[n.from:], func(t core.Transfer) bool { return t.Linked })
-}
-
-func newItem(r *request, at int) *item {
-	t := &r.transfers[at]
-	return &item{of: r, at: at, t: t, body: t.Hash(), order: core.Micros(t.OrderTime)}
 }
 
 // answer hands out a batch's answers, or its error.

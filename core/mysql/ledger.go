@@ -23,7 +23,7 @@ const (
 	defaultLanes = 2
 	// joinAt is how many transfers have to wait before another lane joins those at work: below it, a larger batch is
 	// cheaper than a second one.
-	joinAt = 100
+	joinAt = 20
 )
 
 // Config is what New needs.
@@ -184,7 +184,7 @@ func (l *Ledger) Post(ctx context.Context, transfers []core.Transfer) ([]core.An
 		return nil, fault.New(fault.Busy, "post", "%w", &core.RetryAfter{After: l.pace.estimate(waiting)}).
 			WithHint("post again with the same ids")
 	}
-	r := &request{transfers: transfers, answers: make([]core.Answer, n), left: len(transfers), done: make(chan struct{})}
+	r := newRequest(transfers)
 	l.queue.push(r)
 	select {
 	case <-r.done:

@@ -11,11 +11,23 @@ import (
 // request is one call of Post. A lane owns it from taken to done.
 type request struct {
 	transfers []core.Transfer
+	items     []item
 	answers   []core.Answer
 	left      int
 	err       error
 	taken     bool // by a lane, or back by its caller; the queue's lock
 	done      chan struct{}
+}
+
+// newRequest does what can be done of a call before a lane has it.
+func newRequest(transfers []core.Transfer) *request {
+	n := len(transfers)
+	r := &request{transfers: transfers, items: make([]item, n), answers: make([]core.Answer, n), left: n, done: make(chan struct{})}
+	for i := range transfers {
+		t := &transfers[i]
+		r.items[i] = item{of: r, at: i, t: t, body: t.Hash(), order: core.Micros(t.OrderTime)}
+	}
+	return r
 }
 
 func (r *request) result() ([]core.Answer, error) {

@@ -305,8 +305,8 @@ func TestTables_of_an_earlier_version_are_refused(t *testing.T) {
 	}
 }
 
-// TestPurge forgets what is beyond the horizon, and nothing else.
-func TestPurge(t *testing.T) {
+// TestL12_purge_keeps_the_horizon forgets what is beyond the horizon, and nothing else.
+func TestL12_purge_keeps_the_horizon(t *testing.T) {
 	s, l := started(t)
 	first := s.clock.Now()
 	old := payAt("old", first)
@@ -335,7 +335,7 @@ func TestPurge(t *testing.T) {
 	for query, want := range map[string]int64{"SELECT COUNT(*) FROM reversed": 0, "SELECT COUNT(*) FROM reservation": 0,
 		"SELECT COUNT(*) FROM merchant_order WHERE merchant_order='o1' AND posted_at<'2026-06-01'": 0,
 		"SELECT COUNT(*) FROM merchant_order WHERE merchant_order='o2'":                            1,
-		"SELECT COUNT(*) FROM transfer_id": 2} {
+		"SELECT COUNT(*) FROM transfer_id":                                                         2} {
 		if n := count(t, l.db, query); n != want {
 			t.Fatalf("%s: %d instead of %d", query, n, want)
 		}
@@ -343,8 +343,8 @@ func TestPurge(t *testing.T) {
 	wantApplied(t, l, payAt("next", s.clock.Now()))
 }
 
-// TestChains are never cut, not even where the database refuses one transfer.
-func TestChains(t *testing.T) {
+// TestL12_chains_are_whole: they are never cut, not even where the database refuses one transfer.
+func TestL12_chains_are_whole(t *testing.T) {
 	s, l := started(t)
 	wantApplied(t, l, payAt("first", s.clock.Now()))
 	localtest.Exec(t, l.db.SQL(), "ALTER TABLE transfer_202605 ADD CONSTRAINT c CHECK (memo <> 'poison')")

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -70,14 +71,18 @@ func ptr[T any](v T) *T { return &v }
 func script(seed uint64, start time.Time, calls int) []step {
 	r := rand.New(rand.NewPCG(seed, 1))
 	s := &scripter{r: r, at: start}
-	s.add("settings 1", func(ctx context.Context, l fed) ([]core.Answer, error) { return nil, put(ctx, l, 0, scriptSettings(4_000)) })
+	s.add("settings 1", func(ctx context.Context, l fed) ([]core.Answer, error) {
+		return nil, put(ctx, l, 0, scriptSettings(4_000))
+	})
 	s.add("open", func(ctx context.Context, l fed) ([]core.Answer, error) { return nil, l.Open(ctx, scriptOpens()) })
 	s.post(s.funding())
 	for c := range calls {
 		s.at = s.at.Add(7 * time.Second)
 		switch {
 		case c == calls/3:
-			s.add("settings 2", func(ctx context.Context, l fed) ([]core.Answer, error) { return nil, put(ctx, l, 1, scriptSettings(2_500)) })
+			s.add("settings 2", func(ctx context.Context, l fed) ([]core.Answer, error) {
+				return nil, put(ctx, l, 1, scriptSettings(2_500))
+			})
 		case c == calls/2:
 			day := core.Date(start).AddDate(0, 0, 1)
 			s.add("cut", func(ctx context.Context, l fed) ([]core.Answer, error) { return nil, l.CutDay(ctx, day) })
@@ -381,47 +386,70 @@ func sameEntries(t *testing.T, l *running, m *memory.Ledger) {
 	}
 }
 
-// TestL12_more_crash_points_resume stops a ledger with everything at each named point and does the step again: all that is
-// shown in the end is what the model shows that was never stopped.
+// crashes hands each point an error once, at its n-th hit.
+type crashes struct {
+	mu   sync.Mutex
+	nth  map[string]int
+	left int
+}
+
+func (c *crashes) at(point string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.nth[point]--; c.nth[point] == 0 {
+		c.left--
+		return local.ErrCrash
+	}
+	return nil
+}
+
+// TestL12_more_crash_points_resume stops a ledger with everything once at each named point, starts it again and does the
+// step again: all that is shown in the end is what the model shows, which was never stopped.
 func TestL12_more_crash_points_resume(t *testing.T) {
-	const seed, calls = 3, 24
+	const seed, calls = 3, 40
 	first := fresh(t)
 	first.edit = consumed
-	start := first.clock.Now()
+	begin := first.clock.Now()
 	record := local.Record()
 	first.at = record.At
-	play(t, first, script(seed, start, calls))
+	play(t, first, script(seed, begin, calls))
 	hits := record.Hits()
-	mc := clockAt(start)
+	mc := clockAt(begin)
 	m := model(t, mc)
-	for _, st := range script(seed, start, calls) {
+	for _, st := range script(seed, begin, calls) {
 		mc.Set(st.at)
 		if _, err := st.do(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
 	}
 	want := shown(t, m)
-	for _, point := range slices.Concat(CrashPoints(), MoreCrashPoints()) {
-		if hits[point] == 0 {
-			if point != "core.before_purge" && point != "core.after_purge" {
-				t.Errorf("%s was never hit", point)
-			}
-			continue
-		}
-		for _, nth := range slices.Compact([]int{1, (hits[point] + 1) / 2}) {
-			t.Run(fmt.Sprintf("%s %d", point, nth), func(t *testing.T) {
-				s := fresh(t)
-				s.edit = consumed
-				s.clock.Set(start)
-				trap := local.NewTrap(point, nth)
-				s.at = trap.At
-				if got := shown(t, play(t, s, script(seed, start, calls))); got != want {
-					t.Fatal(firstDifference(got, want))
+	for name, nth := range map[string]func(hits int) int{"first hit": func(int) int { return 1 }, "middle": func(hits int) int { return (hits + 1) / 2 },
+		"late": func(hits int) int { return max(1, hits*4/5) }} {
+		t.Run(name, func(t *testing.T) {
+			c := &crashes{nth: map[string]int{}}
+			for _, point := range slices.Concat(MoreCrashPoints(), CrashPoints()) {
+				if strings.HasSuffix(point, "_purge") {
+					continue
 				}
-				_, report := content(t, s.dsn)
-				wantBalanced(t, report)
-			})
-		}
+				if hits[point] == 0 {
+					t.Errorf("%s was never hit", point)
+				}
+				c.nth[point] = nth(hits[point])
+				c.left++
+			}
+			s := fresh(t)
+			s.edit = consumed
+			s.at = c.at
+			l := play(t, s, script(seed, begin, calls))
+			if got := shown(t, l); got != want {
+				t.Fatal(firstDifference(got, want))
+			}
+			if c.left != 0 {
+				t.Fatalf("%d points were not hit: %v", c.left, c.nth)
+			}
+			_, report := content(t, s.dsn)
+			wantBalanced(t, report)
+		})
 	}
 }
 
@@ -431,23 +459,21 @@ func clockAt(at time.Time) *core.Clock {
 	return c
 }
 
-// play does the steps; where one fails, the ledger is started again without its trap and the step is done again.
+// play does the steps; where one fails, the ledger is started again and the step is done again.
 func play(t *testing.T, s start, steps []step) *running {
 	t.Helper()
 	l := run(t, s)
-	failed := false
+	failed := 0
 	for i := 0; i < len(steps); i++ {
 		s.clock.Set(steps[i].at)
 		_, err := steps[i].do(t.Context(), l)
 		if err == nil {
 			continue
 		}
-		if failed {
+		if failed++; failed > 100 {
 			t.Fatalf("step %d, %s: %v", i, steps[i].name, err)
 		}
-		failed = true
 		l.stop()
-		s.at = nil
 		l = run(t, s)
 		i--
 	}

@@ -61,7 +61,29 @@ func (q *text) lit(literal string) { q.sep(); q.raw(literal) }
 
 func (q *text) time(t time.Time) {
 	q.sep()
-	q.buf = t.AppendFormat(q.buf, "'2006-01-02 15:04:05.000000'")
+	q.buf = appendTime(q.buf, t)
+}
+
+// appendTime is t.AppendFormat of '2006-01-02 15:04:05.000000', which takes its time for 1,500 cells of a batch.
+func appendTime(dst []byte, t time.Time) []byte {
+	y, m, d := t.Date()
+	hh, mm, ss := t.Clock()
+	dst = append(dst, '\'')
+	dst = append(digits(dst, y, 1000), '-')
+	dst = append(digits(dst, int(m), 10), '-')
+	dst = append(digits(dst, d, 10), ' ')
+	dst = append(digits(dst, hh, 10), ':')
+	dst = append(digits(dst, mm, 10), ':')
+	dst = append(digits(dst, ss, 10), '.')
+	return append(digits(dst, t.Nanosecond()/1000, 100_000), '\'')
+}
+
+// digits appends n with as many digits as the unit, a power of ten, has.
+func digits(dst []byte, n, unit int) []byte {
+	for ; unit > 0; unit /= 10 {
+		dst = append(dst, byte('0'+n/unit%10))
+	}
+	return dst
 }
 
 // timeOrNull appends NULL for the zero time.
@@ -78,7 +100,7 @@ func (q *text) date(t time.Time) {
 	q.buf = t.AppendFormat(q.buf, "20060102")
 }
 
-func timeText(t time.Time) string { return t.Format("'2006-01-02 15:04:05.000000'") }
+func timeText(t time.Time) string { return string(appendTime(nil, t)) }
 
 // dateText is a number, which the server reads faster than a text.
 func dateText(t time.Time) string { return t.Format("20060102") }

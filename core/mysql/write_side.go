@@ -98,7 +98,7 @@ func writeUses(ctx context.Context, x *tx, f *found) error {
 	if err := write(old, " ON DUPLICATE KEY UPDATE amount=VALUES(amount), count=VALUES(count)"); err != nil {
 		return err
 	}
-	return raced(write(fresh, ""))
+	return raced(write(fresh, "")) // what another process counted is never overwritten
 }
 
 func sortUses(keys []core.UseKey) {
@@ -134,7 +134,7 @@ func writeReservations(ctx context.Context, x *tx, f *found) error {
 	if err != nil {
 		return err
 	}
-	return raced(write(fresh, ""))
+	return raced(write(fresh, "")) // neither is a fence, or a reservation
 }
 
 // writeReversed writes all legs of an original; its id is locked.

@@ -1,0 +1,436 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"strata/core"
+)
+
+// The accounts of a bank. Users, their points and the accounts with a mode have the minimum 0.
+const (
+	vault    = 1   // no bounds; pays everybody in
+	mint     = 2   // the same, for points
+	user     = 100 // to 115
+	merchant = 200 // to 203: no bounds
+	hot      = 210 // 211: hot, with the minimum 0
+	moded    = 220 // 221, 222: buffered, sub_accounts, simple where there are modes
+	points   = 300 // to 315
+	users    = 16
+	nobody   = 999 // there is none
+	purse    = 50_000
+)
+
+// open opens the accounts and pays in.
+func (b *bank) open() {
+	b.t.Helper()
+	var list []map[string]any
+	add := func(id int64, unit string, bounded bool) {
+		a := map[string]any{"id": fmt.Sprint(id), "name": fmt.Sprint("account ", id), "unit": unit}
+		if bounded {
+			a["min_balance"] = "0"
+		}
+		list = append(list, a)
+	}
+	add(vault, "CNY", false)
+	add(mint, "POINT", false)
+	funding := core.Transfer{ID: "funding", Kind: "deposit", OrderTime: b.order}
+	pay := func(from, to, amount int64, unit string) {
+		funding.Legs = append(funding.Legs, core.Leg{Account: from, Unit: unit, Amount: -amount}, core.Leg{Account: to, Unit: unit, Amount: amount})
+	}
+	for i := range int64(users) {
+		add(user+i, "CNY", true)
+		add(points+i, "POINT", true)
+		pay(vault, user+i, purse, "CNY")
+		pay(mint, points+i, 1000, "POINT")
+	}
+	for i := range int64(4) {
+		add(merchant+i, "CNY", false)
+	}
+	add(hot, "CNY", false)
+	for _, id := range []int64{hot + 1, moded, moded + 1, moded + 2} {
+		add(id, "CNY", true)
+		pay(vault, id, purse, "CNY")
+	}
+	body, err := json.Marshal(list)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.insist(http.MethodPost, "/v1/accounts", string(body), 200)
+	b.units = len(list)
+	if r := b.post(b.random(0), funding); r == nil || !r[0].booked() {
+		b.t.Fatalf("%+v", r)
+	}
+}
+
+// modes are those that the ledger can switch to, found by asking once.
+func (b *bank) modes() []string {
+	status, answer := 0, []byte(nil)
+	b.await(runLimit, func() bool {
+		status, answer = b.ask(b.tellers[0], http.MethodPatch, fmt.Sprint("/v1/accounts/", moded), []byte(`{"mode":"buffered"}`))
+		return status == 200 || status == 400
+	})
+	if status != 200 {
+		b.t.Logf("SKIPPED: modes: %d %s", status, answer)
+		return nil
+	}
+	return []string{"buffered", "sub_accounts", "simple"}
+}
+
+// switchMode switches; the same again does nothing, so it may be asked until it is answered.
+func (b *bank) switchMode(id int64, mode string) {
+	body := fmt.Sprintf(`{"mode":%q}`, mode)
+	if mode == "sub_accounts" {
+		body = `{"mode":"sub_accounts","inner":4}`
+	}
+	b.insist(http.MethodPatch, fmt.Sprint("/v1/accounts/", id), body, 200)
+}
+
+// switchAll puts the accounts that are there for it into a mode each.
+func (b *bank) switchAll(modes []string) {
+	for i, mode := range modes {
+		b.switchMode(moded+int64(i), mode)
+	}
+}
+
+// clerk is one client with a seed of its own. It sends one request after the other.
+type clerk struct {
+	*rand.Rand
+	b      *bank
+	name   string
+	n      int
+	trys   []core.Transfer // applied, and not ended by it
+	booked []core.Transfer // posts and confirms, with their legs
+	old    []core.Transfer // all that it sent
+}
+
+func (b *bank) clerk(name string) *clerk {
+	return &clerk{Rand: b.random(uint64(len(name))<<32 + hash(name)), b: b, name: name}
+}
+
+func hash(s string) (h uint64) {
+	for _, c := range []byte(s) {
+		h = h*131 + uint64(c)
+	}
+	return h
+}
+
+func (c *clerk) next(kind string) core.Transfer {
+	c.n++
+	return core.Transfer{ID: fmt.Sprintf("%s-%d", c.name, c.n), Kind: kind, OrderTime: c.b.order.Add(-time.Duration(c.IntN(3600)) * time.Second)}
+}
+
+func (c *clerk) user() int64 { return user + c.Int64N(users) }
+
+// payee is often a hot account, and sometimes one with a mode.
+func (c *clerk) payee() int64 {
+	return []int64{hot, hot, hot + 1, merchant + c.Int64N(4), moded + c.Int64N(3), moded + c.Int64N(3), c.user(), vault}[c.IntN(8)]
+}
+
+func leg(account int64, unit string, amount int64) core.Leg {
+	return core.Leg{Account: account, Unit: unit, Amount: amount}
+}
+
+// pay moves an amount from one to another.
+func (c *clerk) pay(kind string, from, to, amount int64) core.Transfer {
+	t := c.next(kind)
+	t.Legs = []core.Leg{leg(from, "CNY", -amount), leg(to, "CNY", amount)}
+	return t
+}
+
+func (c *clerk) payment() core.Transfer {
+	from, to := c.user(), c.payee()
+	for from == to {
+		to = c.payee()
+	}
+	if c.IntN(4) == 0 {
+		from, to = to, from
+	}
+	t := c.pay("payment", from, to, 1+c.Int64N(900))
+	if c.IntN(5) == 0 { // with a fee, and points
+		fee := min(3, -t.Legs[0].Amount-1)
+		if fee > 0 {
+			t.Legs[1].Amount -= fee
+			t.Legs = append(t.Legs, leg(merchant, "CNY", fee), leg(mint, "POINT", -5), leg(points+c.Int64N(users), "POINT", 5))
+		}
+	}
+	if c.IntN(8) == 0 {
+		t.Tenant, t.Order, t.Memo = "shop", fmt.Sprint("order ", c.n)[:5]+fmt.Sprint(c.n%7), "höflich \"bezahlt\""
+	}
+	return t
+}
+
+// bad is a transfer that is refused.
+func (c *clerk) bad() core.Transfer {
+	t := c.payment()
+	switch c.IntN(4) {
+	case 0:
+		t.Legs[0].Amount--
+	case 1:
+		t.Legs[1].Account = nobody
+	case 2:
+		t = c.pay("payment", c.user(), hot, 10*purse*users)
+	default:
+		t.Legs[0].Unit, t.Legs[1].Unit = "POINT", "POINT"
+		t.Legs = t.Legs[:2]
+		t.Legs[0].Amount = -t.Legs[1].Amount
+	}
+	return t
+}
+
+// end confirms, whole or in part, or cancels one of its trys.
+func (c *clerk) end() core.Transfer {
+	i := c.IntN(len(c.trys))
+	try := c.trys[i]
+	c.trys = slices.Delete(c.trys, i, i+1)
+	t := c.next(try.Kind)
+	t.Of = try.ID
+	if c.IntN(3) == 0 {
+		t.Action = core.Cancel
+		return t
+	}
+	t.Action = core.Confirm
+	if c.IntN(2) == 0 && len(try.Legs) == 2 {
+		t.Legs = part(c.Rand, try.Legs, 1)
+	}
+	return t
+}
+
+// part is legs of two with another, smaller amount.
+func part(r *rand.Rand, legs []core.Leg, sign int64) []core.Leg {
+	x := 1 + r.Int64N(max(legs[1].Amount, -legs[1].Amount))
+	if legs[1].Amount < 0 {
+		x = -x
+	}
+	return []core.Leg{leg(legs[0].Account, legs[0].Unit, -x*sign), leg(legs[1].Account, legs[1].Unit, x*sign)}
+}
+
+// reversal reverses one of its posts or confirms, whole or in part; what is more than is left is refused.
+func (c *clerk) reversal() core.Transfer {
+	of := c.booked[c.IntN(len(c.booked))]
+	t := c.next("refund")
+	t.Action, t.Of = core.Reverse, of.ID
+	if c.IntN(2) == 0 && len(of.Legs) == 2 {
+		t.Legs = part(c.Rand, of.Legs, -1)
+	}
+	return t
+}
+
+// one is the next transfer of any kind.
+func (c *clerk) one() core.Transfer {
+	switch k := c.IntN(20); {
+	case k < 3:
+		t := c.payment()
+		t.Action = core.Try
+		if c.IntN(4) == 0 {
+			t.Expires = c.b.order.Add(time.Minute + time.Duration(c.IntN(20))*time.Second)
+		}
+		return t
+	case k < 7 && len(c.trys) > 0:
+		return c.end()
+	case k < 9 && len(c.booked) > 0:
+		return c.reversal()
+	case k == 9:
+		return c.bad()
+	}
+	return c.payment()
+}
+
+// request is what one request posts: one transfer, a few, a chain, or what was sent before.
+func (c *clerk) request() []core.Transfer {
+	switch k := c.IntN(10); {
+	case k == 0 && len(c.old) > 0:
+		return []core.Transfer{c.old[c.IntN(len(c.old))]}
+	case k == 1:
+		chain := make([]core.Transfer, 2+c.IntN(3))
+		for i := range chain {
+			if chain[i] = c.payment(); c.IntN(8) == 0 {
+				chain[i] = c.bad()
+			}
+			chain[i].Linked = i < len(chain)-1
+		}
+		return chain
+	case k < 4:
+		batch := make([]core.Transfer, 2+c.IntN(12))
+		for i := range batch {
+			batch[i] = c.one()
+		}
+		return batch
+	}
+	return []core.Transfer{c.one()}
+}
+
+// work sends requests until stop is closed.
+func (c *clerk) work(stop <-chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		if c.b.t.Failed() {
+			return
+		}
+		c.send(c.request())
+	}
+}
+
+func (c *clerk) send(call []core.Transfer) []reply {
+	replies := c.b.post(c.Rand, call...)
+	for i, r := range replies {
+		t := call[i]
+		fresh := !slices.ContainsFunc(c.old, func(o core.Transfer) bool { return o.ID == t.ID })
+		if len(call) == 1 && !fresh {
+			continue
+		}
+		c.old = append(c.old, t)
+		switch {
+		case !r.booked():
+		case t.Action == core.Try:
+			c.trys = append(c.trys, t)
+		case t.Action == core.Post || t.Action == core.Confirm && len(t.Legs) > 0:
+			c.booked = append(c.booked, t)
+		}
+	}
+	if i := slices.IndexFunc(replies, func(r reply) bool { return r.Code == string(core.LinkedFailed) }); i >= 0 {
+		for _, r := range replies[:min(len(replies), len(call))] {
+			if call[i].Linked && r.booked() {
+				c.b.t.Errorf("%s was booked, and another one of its chain was not: %+v", r.ID, replies)
+			}
+		}
+	}
+	return replies
+}
+
+// load runs clerks beside f and waits for their last answers.
+func (b *bank) load(clerks int, name string, f func()) []*clerk {
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	var all []*clerk
+	for i := range clerks {
+		c := b.clerk(fmt.Sprintf("%s%d", name, i))
+		all = append(all, c)
+		wg.Go(func() { c.work(stop) })
+	}
+	func() {
+		defer wg.Wait()
+		defer close(stop)
+		f()
+	}()
+	return all
+}
+
+// more waits for so many further answers; without them within the limit the test fails.
+func (b *bank) more(answers int64) {
+	b.t.Helper()
+	until := b.book.answers.Load() + answers
+	if !b.await(runLimit, func() bool { return b.book.answers.Load() >= until || b.t.Failed() }) {
+		b.t.Fatalf("no %d further answers within %s; %s", answers, runLimit, b.book.counts())
+	}
+}
+
+// watch reads all balances again and again, each time at one moment, until stop is closed: they have to sum to nothing per
+// unit, as what is reserved has. It returns how often it could.
+func (b *bank) watch(stop <-chan struct{}) (reads int) {
+	for {
+		select {
+		case <-stop:
+			return reads
+		default:
+		}
+		read, err := b.sums()
+		if err == nil && reads%4 == 3 {
+			read, err = b.listed()
+		}
+		if err != nil {
+			b.t.Error(err)
+			return reads
+		}
+		if read {
+			reads++
+		}
+	}
+}
+
+// sums reads balances and buffers in one statement. A database that is away is no error.
+func (b *bank) sums() (read bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	rows, err := b.db.QueryContext(ctx, `SELECT unit, SUM(balance), SUM(pending_credits)-SUM(pending_debits), SUM(known), SUM(balance>0) FROM (
+		SELECT unit, balance, pending_debits, pending_credits, parent=0 AS known FROM account
+		UNION ALL SELECT unit, amount, 0, 0, 0 FROM buffer) a GROUP BY unit`)
+	if err != nil {
+		return false, nil //nolint:nilerr // it is killed now and then
+	}
+	defer rows.Close()
+	known, rich := 0, 0
+	var wrong []string
+	for rows.Next() {
+		var unit string
+		var sum, pending int64
+		var n, above int
+		if err := rows.Scan(&unit, &sum, &pending, &n, &above); err != nil {
+			return false, err
+		}
+		if known, rich = known+n, rich+above; sum != 0 || pending != 0 {
+			wrong = append(wrong, fmt.Sprintf("%s sums to %d, what is reserved to %d", unit, sum, pending))
+		}
+	}
+	if rows.Err() != nil {
+		return false, nil //nolint:nilerr // the same
+	}
+	if known != b.units || rich == 0 || len(wrong) > 0 {
+		return false, fmt.Errorf("one read of all balances: %d accounts, %d above 0: %s", known, rich, strings.Join(wrong, "; "))
+	}
+	return true, nil
+}
+
+// listed asks the API for all accounts, which is one statement, too.
+func (b *bank) listed() (read bool, err error) {
+	status, answer := b.ask(b.tellers[0], http.MethodGet, "/v1/accounts?limit=1000", nil)
+	if status != 200 {
+		return false, nil
+	}
+	sums, balances, err := b.balances(answer)
+	if err != nil {
+		return false, err
+	}
+	for unit, sum := range sums {
+		if sum != 0 || len(balances) != b.units {
+			return false, fmt.Errorf("the list of %d accounts sums to %d in %s", len(balances), sum, unit)
+		}
+	}
+	return true, nil
+}
+
+// balances reads a list of accounts: sums by unit, and balances by account. No account is beyond its minimum.
+func (b *bank) balances(list []byte) (sums, balances map[any]int64, err error) {
+	var form struct {
+		Accounts []struct {
+			ID        int64 `json:",string"`
+			Balance   int64 `json:",string"`
+			Available int64 `json:",string"`
+			Unit      string
+			Min       *string `json:"min_balance"`
+		}
+	}
+	if err := json.Unmarshal(list, &form); err != nil {
+		return nil, nil, err
+	}
+	sums, balances = map[any]int64{}, map[any]int64{}
+	for _, a := range form.Accounts {
+		sums[a.Unit] += a.Balance
+		balances[a.ID] = a.Balance
+		if a.Min != nil && a.Available < 0 {
+			return nil, nil, fmt.Errorf("account %d has %d available", a.ID, a.Available)
+		}
+	}
+	return sums, balances, nil
+}
