@@ -32,7 +32,7 @@ test: setup-test build ## every test, with totals
 	$(GO) test -race -shuffle=on -p 2 -timeout $(TIMEOUT) -json ./... | $(GO) run .ci/totals.go
 
 soak: setup-test build ## ROUNDS= kills of everything, SEED=; hours if need be
-	STRATA_SOAK_ROUNDS=$(ROUNDS) STRATA_SOAK_SEED=$(SEED) $(GO) test -count=1 -timeout 12h -run '^TestSoak' -v ./cmd/strata
+	STRATA_SOAK_ROUNDS=$(ROUNDS) STRATA_SOAK_SEED=$(SEED) $(GO) test -count=1 -timeout 12h -run "^TestSoak" -v ./core/... ./cmd/strata
 
 mutants: setup-test ## each law's mutation must turn its test red
 	$(GO) run .ci/mutants.go $(ARGS)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -18,14 +19,14 @@ import (
 const (
 	vault    = 1   // no bounds; pays everybody in
 	mint     = 2   // the same, for points
-	user     = 100 // to 115
+	payer    = 100 // to 115
 	merchant = 200 // to 203: no bounds
 	hot      = 210 // 211: hot, with the minimum 0
 	moded    = 220 // 221, 222: buffered, sub_accounts, simple where there are modes
 	points   = 300 // to 315
 	users    = 16
 	nobody   = 999 // there is none
-	purse    = 50_000
+	purse    = 5_000
 )
 
 // open opens the accounts and pays in.
@@ -46,9 +47,9 @@ func (b *bank) open() {
 		funding.Legs = append(funding.Legs, core.Leg{Account: from, Unit: unit, Amount: -amount}, core.Leg{Account: to, Unit: unit, Amount: amount})
 	}
 	for i := range int64(users) {
-		add(user+i, "CNY", true)
+		add(payer+i, "CNY", true)
 		add(points+i, "POINT", true)
-		pay(vault, user+i, purse, "CNY")
+		pay(vault, payer+i, purse, "CNY")
 		pay(mint, points+i, 1000, "POINT")
 	}
 	for i := range int64(4) {
@@ -127,7 +128,7 @@ func (c *clerk) next(kind string) core.Transfer {
 	return core.Transfer{ID: fmt.Sprintf("%s-%d", c.name, c.n), Kind: kind, OrderTime: c.b.order.Add(-time.Duration(c.IntN(3600)) * time.Second)}
 }
 
-func (c *clerk) user() int64 { return user + c.Int64N(users) }
+func (c *clerk) user() int64 { return payer + c.Int64N(users) }
 
 // payee is often a hot account, and sometimes one with a mode.
 func (c *clerk) payee() int64 {
@@ -411,25 +412,27 @@ func (b *bank) listed() (read bool, err error) {
 }
 
 // balances reads a list of accounts: sums by unit, and balances by account. No account is beyond its minimum.
-func (b *bank) balances(list []byte) (sums, balances map[any]int64, err error) {
+func (b *bank) balances(list []byte) (sums map[string]int64, balances map[int64]int64, err error) {
 	var form struct {
 		Accounts []struct {
 			ID        int64 `json:",string"`
 			Balance   int64 `json:",string"`
 			Available int64 `json:",string"`
 			Unit      string
-			Min       *string `json:"min_balance"`
+			Min       *string `json:"min_balance"` // digits
 		}
 	}
 	if err := json.Unmarshal(list, &form); err != nil {
 		return nil, nil, err
 	}
-	sums, balances = map[any]int64{}, map[any]int64{}
+	sums, balances = map[string]int64{}, map[int64]int64{}
 	for _, a := range form.Accounts {
 		sums[a.Unit] += a.Balance
 		balances[a.ID] = a.Balance
-		if a.Min != nil && a.Available < 0 {
-			return nil, nil, fmt.Errorf("account %d has %d available", a.ID, a.Available)
+		if a.Min != nil {
+			if low, err := strconv.ParseInt(*a.Min, 10, 64); err != nil || a.Available < low {
+				return nil, nil, fmt.Errorf("account %d has %d available, and the minimum %s", a.ID, a.Available, *a.Min)
+			}
 		}
 	}
 	return sums, balances, nil

@@ -32,8 +32,8 @@ type kept struct {
 
 // content is all that the databases hold, of one moment each.
 type content struct {
-	lines    []line           // by account and number
-	buffer   []line           // not merged yet
+	lines    []line             // by account and number
+	buffer   []line             // not merged yet
 	accounts map[int64][2]int64 // balance and number of entries
 	parent   map[int64]int64
 	ids      map[string]kept

@@ -49,10 +49,11 @@ func chainRefused(b *bench) {
 		}
 		id := func(s string) string { return fmt.Sprintf("%s-%x", s, name) }
 		chain := link(pay(id("post"), 1, 2, 3), ends(core.Confirm, id("confirm"), "t"), ends(core.Reverse, id("reverse"), "old"),
-			try(id("try"), 1, 2, 4), ends(core.Cancel, id("cancel"), id("try")), ends(core.Cancel, id("null"), id("nobody")), bad, pay(id("last"), 1, 2, 5))
+			try(id("try"), 1, 2, 4), ends(core.Cancel, id("cancel"), id("try")), ends(core.Cancel, id("null"), id("nobody")),
+			legs(ends(core.Reverse, id("undo"), id("post")), 1, 1, 2, -1), bad, pay(id("last"), 1, 2, 5))
 		got := b.post(chain...)
 		for i, a := range got {
-			if code := a.Code; a.Outcome != core.Refused || (code == core.LinkedFailed) != (i != 6) {
+			if code := a.Code; a.Outcome != core.Refused || (code == core.LinkedFailed) != (i != 7) {
 				b.Fatalf("%s: transfer %d is %+v", name, i, a)
 			}
 		}

@@ -16,6 +16,7 @@ func modeCases() []fullCase {
 		{"an account looks the same in every mode", sameInEveryMode},
 		{"modes are switched under load", switchesUnderLoad},
 		{"a buffered account's money can be spent at once", spendsBuffered},
+		{"large credits fit in every mode", largeCredits},
 	}
 }
 
@@ -147,5 +148,28 @@ func spendsBuffered(b *bench) {
 		b.wantFunds(wallet, "cash", 11, 0)
 		b.mode(wallet, core.RealTime, 0)
 		b.wantFunds(wallet, "cash", 11, 0)
+	})
+}
+
+// largeCredits: what nobody can take back must fit when it is merged.
+func largeCredits(b *bench) {
+	b.each(func(mode core.Mode, inner int, first int64) {
+		id := func(s string) string { return fmt.Sprintf("%s-%s", s, mode) }
+		b.accounts(first, first/1000)
+		b.mode(first, mode, inner)
+		b.applies(pay(id("a"), first/1000, first, 7), pay(id("b"), first/1000, first, 1<<50), pay(id("c"), first, first/1000, 1<<50+6))
+		b.wantPending(first, 1, 0, 0)
+		got := b.post(pay(id("d"), first/1000, first, 1<<62), pay(id("e"), first/1000, first, 1<<62), pay(id("f"), first/1000, first, 1<<40))
+		for _, a := range got { // an account with less room may refuse earlier, never wrap
+			if a.Outcome != core.Applied && a.Code != core.Overflow {
+				b.Fatalf("%+v", a)
+			}
+		}
+		a, err := b.Balance(b.ctx, first)
+		if err != nil || a.Balance < 1 {
+			b.Fatalf("%+v, %v", a, err)
+		}
+		b.mode(first, core.RealTime, 0)
+		b.wantPending(first, a.Balance, 0, 0)
 	})
 }

@@ -48,6 +48,9 @@ func (w *world) random() core.Transfer {
 	case n < 12:
 		t.Action = core.Try
 		w.legs(&t)
+		if n := len(w.early); n > 0 && w.chance(60, "late") {
+			t.ID, w.early = w.early[n-1], w.early[:n-1]
+		}
 		if w.chance(40, "expires") {
 			t.Expires = w.clock.Now().Add(time.Duration(rapid.IntRange(0, 300).Draw(w.rt, "lives")) * time.Second)
 		}
@@ -57,6 +60,10 @@ func (w *world) random() core.Transfer {
 		w.part(&t, 1)
 	case n < 17:
 		t.Action, t.Of = core.Cancel, w.of(w.trys)
+		if w.chance(20, "early") {
+			t.Of = w.transfer("").ID
+			w.early = append(w.early, t.Of)
+		}
 	default:
 		t.Action, t.Of = core.Reverse, w.of(w.ids)
 		w.part(&t, -1)

@@ -42,6 +42,7 @@ type world struct {
 	shifted     map[int64]bool // accounts that were not always in real time
 	sent        map[string]core.Transfer
 	ids, trys   []string
+	early       []string // cancelled before they were tried
 	counts      map[string]int64
 }
 
@@ -88,6 +89,12 @@ func newWorld(rt *rapid.T, ctx context.Context, l core.Full, clock *core.Clock, 
 	w.counts, err = l.CountReservations(ctx)
 	w.ok(err)
 	w.fill()
+	if w.chance(60, "limits") {
+		w.put(w.settings())
+	}
+	if w.chance(60, "modes") {
+		w.mode()
+	}
 	return w
 }
 
@@ -221,11 +228,11 @@ func (w *world) put(s core.Settings) {
 func (w *world) settings() core.Settings {
 	s := core.Settings{Strategies: strategies()}
 	for _, l := range []core.Limit{
-		limit("acc-day", "account", "", "day", ref(120), nil), limit("acc-month", "account", fmt.Sprint(w.base+wallet), "month", ref(150), ref(6), "payment"),
-		limit("tenant", "tenant", "", "day", ref(200), nil), limit("op", "operation", "withdraw", "day", nil, ref(4)),
-		limit("all", "ledger", "", "month", ref(900), ref(40)), limit("each", "account", "", "transfer", ref(90), nil),
+		limit("acc-day", "account", "", "day", ref(200), nil), limit("acc-month", "account", fmt.Sprint(w.base+wallet), "month", ref(150), ref(6), "payment"),
+		limit("tenant", "tenant", "", "day", ref(250), nil), limit("op", "operation", "withdraw", "day", nil, ref(4)),
+		limit("all", "ledger", "", "month", ref(2000), ref(60)), limit("each", "account", "", "transfer", ref(90), nil),
 	} {
-		if l.Name = fmt.Sprintf("%s-%d", l.Name, w.round); w.chance(30, l.Name) {
+		if l.Name = fmt.Sprintf("%s-%d", l.Name, w.round); w.chance(50, l.Name) {
 			s.Limits = append(s.Limits, l)
 		}
 	}

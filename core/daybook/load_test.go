@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -93,12 +94,20 @@ func (r *rig) freezeDays(t *testing.T, days int, perDay *[6]atomic.Int64) error 
 		if err := r.ledger.CutDay(t.Context(), day(d+1)); err != nil {
 			return err
 		}
+		localtest.Eventually(t, time.Minute, "transfers are posted on the next day", func() (bool, error) { return perDay[d+1].Load() >= 3, nil })
+		if _, end := r.trial(t, day(d+1)); !end.OK || !end.Open {
+			return fmt.Errorf("the open day %d: %+v", d+1, end)
+		}
+		derived, _ := r.trial(t, day(d)) // closed, and not frozen yet
 		report, err := r.book.EndOfDay(t.Context(), day(d))
 		if err != nil {
 			return fmt.Errorf("%w: %+v", err, report)
 		}
 		if report.Entries == 0 || report.Units[0].Debits != report.Units[0].Credits {
 			return fmt.Errorf("day %d: %+v", d, report)
+		}
+		if frozen, end := r.trial(t, day(d)); !end.Frozen || !slices.Equal(frozen, derived) {
+			return fmt.Errorf("day %d: %+v; the frozen lines are %+v instead of %+v", d, end, frozen, derived)
 		}
 	}
 	return nil

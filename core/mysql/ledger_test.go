@@ -9,7 +9,7 @@ import (
 )
 
 func TestLedger(t *testing.T) {
-	coretest.Run(t, func(t *testing.T, clock *core.Clock) core.Ledger {
-		return run(t, start{dsn: localtest.Schema(t, localtest.Shared(t)), clock: clock}).Ledger
+	coretest.RunFull(t, func(t *testing.T, clock *core.Clock) core.Full {
+		return run(t, start{dsn: localtest.Schema(t, localtest.Shared(t)), clock: clock, edit: consumed}).Ledger
 	})
 }

@@ -78,11 +78,9 @@ func (l *Ledger) purgeOrders(ctx context.Context, cutoff string, limit int) erro
 	err := l.read(ctx, func(x *tx) error {
 		q := &x.text
 		q.start("SELECT m.tenant, m.merchant_order, m.transfer_id, t.id IS NULL AND m.posted_at<" + cutoff +
-			" FROM merchant_order m LEFT JOIN transfer_id t ON t.id=m.transfer_id WHERE (m.tenant, m.merchant_order, m.transfer_id) > (")
-		for _, s := range last {
-			q.str(s)
-		}
-		q.raw(fmt.Sprintf(") ORDER BY m.tenant, m.merchant_order, m.transfer_id LIMIT %d", limit))
+			" FROM merchant_order m FORCE INDEX (PRIMARY) LEFT JOIN transfer_id t ON t.id=m.transfer_id WHERE ")
+		q.after([...]string{"m.tenant", "m.merchant_order", "m.transfer_id"}, last)
+		q.raw(fmt.Sprintf(" ORDER BY m.tenant, m.merchant_order, m.transfer_id LIMIT %d", limit))
 		return x.each(ctx, "find old orders", q.String(), func(cells row) error {
 			seen++
 			last = [3]string{cells.str(0), cells.str(1), cells.str(2)}
@@ -115,4 +113,20 @@ func (l *Ledger) purgeOrders(ctx context.Context, cutoff string, limit int) erro
 		l.purged.after = last
 	}
 	return err
+}
+
+// after appends the condition that a key comes after another one, in the form that finds its place in the index.
+func (q *text) after(columns, key [3]string) {
+	for i := len(columns) - 1; i >= 0; i-- {
+		for j := range i {
+			q.raw(columns[j] + "=")
+			q.buf = quote(q.buf, key[j])
+			q.raw(" AND ")
+		}
+		q.raw(columns[i] + ">")
+		q.buf = quote(q.buf, key[i])
+		if i > 0 {
+			q.raw(" OR ")
+		}
+	}
 }

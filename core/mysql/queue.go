@@ -116,12 +116,12 @@ func (q *queue) wake() {
 }
 
 // isBlocked reports whether the call has to wait, for a lane.
-func (q *queue) isBlocked(r *request, for_ *lane) bool {
+func (q *queue) isBlocked(r *request, n *lane) bool {
 	if len(q.busy) == 0 && len(q.blocked) == 0 {
 		return false
 	}
 	return !r.accounts(func(id int64) bool {
-		if c, ok := q.busy[id]; ok && c.by != for_ {
+		if c, ok := q.busy[id]; ok && c.by != n {
 			return false
 		}
 		_, ok := q.blocked[id]

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"strata/core"
-	"strata/db"
 	"strata/fault"
 	"strata/local"
 	"strata/local/localtest"
@@ -82,32 +81,72 @@ func TestL12_a_limit_is_never_passed(t *testing.T) {
 	}
 }
 
-// TestL12_a_limits_first_use_is_counted_once has two processes count the first uses of many limits at the same time.
-func TestL12_a_limits_first_use_is_counted_once(t *testing.T) {
-	s, both := two(t)
-	settings := core.Settings{Limits: []core.Limit{{Name: "op", Scope: "operation", Unit: "CNY", Per: "day", MaxCount: ptr(int64(100))}}}
-	if _, err := both[0].PutSettings(t.Context(), 0, settings, "ops", ""); err != nil {
+// held is a process whose next batch stops between its locks and its rows until release is closed.
+func held(t *testing.T, s start) (l *running, reached, release chan struct{}) {
+	t.Helper()
+	reached, release = make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	s.at = func(point string) error {
+		if point == "core.before_rows" {
+			once.Do(func() { close(reached); <-release })
+		}
+		return nil
+	}
+	return run(t, s), reached, release
+}
+
+// meanwhile posts a by the held process, b by another one while a is held, and returns both answers.
+func meanwhile(t *testing.T, s start, settings core.Settings, a, b core.Transfer) (core.Answer, core.Answer) {
+	t.Helper()
+	first, reached, release := held(t, s)
+	second := run(t, s)
+	if err := second.Open(t.Context(), randomAccounts(0)); err != nil {
 		t.Fatal(err)
 	}
-	const kinds = 40
-	var wg sync.WaitGroup
-	for who := range 2 {
-		wg.Go(func() {
-			for i := range kinds {
-				x := payAt(fmt.Sprint(who, "-", i), s.clock.Now())
-				x.Kind = fmt.Sprint("kind", i)
-				x.Legs[0].Account, x.Legs[1].Account = int64(1+who), 3 // no common lock but account 3's
-				x.Legs[1].Account = int64(5 + who)
-				if answers, err := both[who].Post(t.Context(), []core.Transfer{x}); err != nil || answers[0].Outcome != core.Applied {
-					t.Errorf("%+v, %v", answers, err)
-				}
-			}
-		})
+	if _, err := second.PutSettings(t.Context(), 0, settings, "ops", ""); err != nil {
+		t.Fatal(err)
 	}
-	wg.Wait()
-	if n := count(t, both[0].db, "SELECT COUNT(*) FROM limit_use WHERE count=2 AND amount=2"); n != kinds {
-		t.Fatalf("%d of %d limits count both transfers", n, kinds)
-	}
+	answered := make(chan core.Answer, 1)
+	go func() {
+		out, err := first.Post(t.Context(), []core.Transfer{a})
+		if err != nil {
+			t.Error(err)
+			out = make([]core.Answer, 1)
+		}
+		answered <- out[0]
+	}()
+	<-reached
+	y := one(t, second, b)
+	close(release)
+	return <-answered, y
+}
+
+// TestL12_first_rows_race has two processes find the same row absent: the slower one sees the faster one's.
+func TestL12_first_rows_race(t *testing.T) {
+	t.Run("a limit counts both", func(t *testing.T) {
+		s := fresh(t)
+		b := payAt("b", s.clock.Now()) // other accounts: no lock in common
+		b.Legs = []core.Leg{{Account: 3, Unit: "CNY", Amount: -1}, {Account: 5, Unit: "CNY", Amount: 1}}
+		limit := core.Limit{Name: "op", Scope: "operation", Unit: "CNY", Per: "day", MaxCount: ptr(int64(1))}
+		x, y := meanwhile(t, s, core.Settings{Limits: []core.Limit{limit}}, payAt("a", s.clock.Now()), b)
+		if x.Code != core.LimitExceeded || y.Outcome != core.Applied {
+			t.Fatalf("%+v, %+v", x, y)
+		}
+	})
+	t.Run("a try sees the fence", func(t *testing.T) {
+		s := fresh(t)
+		x, y := meanwhile(t, s, core.Settings{}, act("r", core.Try, "", s.clock.Now()), act("c", core.Cancel, "r", s.clock.Now()))
+		if x.Code != core.Hung || y.Code != core.NullCancelled {
+			t.Fatalf("%+v, %+v", x, y)
+		}
+	})
+	t.Run("a cancel sees the reservation", func(t *testing.T) {
+		s := fresh(t)
+		x, y := meanwhile(t, s, core.Settings{}, act("c", core.Cancel, "r", s.clock.Now()), act("r", core.Try, "", s.clock.Now()))
+		if x.Outcome != core.Applied || x.Code != "" || y.Outcome != core.Applied {
+			t.Fatalf("%+v, %+v", x, y)
+		}
+	})
 }
 
 // TestL12_disorder cancels twice before the try comes: the try does nothing and is counted as hung.
@@ -280,137 +319,5 @@ func TestL12_lost_commit_of_a_reservation(t *testing.T) {
 	a, err := l.Balance(t.Context(), 1)
 	if err != nil || a.Balance != -1 || a.PendingDebits != 0 || a.Entries != 1 {
 		t.Fatalf("%+v, %v", a, err)
-	}
-}
-
-// TestServer_that_may_forget is refused, unless told.
-func TestServer_that_may_forget(t *testing.T) {
-	m := localtest.Maria(t, "--sync-binlog=0")
-	s := fresh(t)
-	d := open(t, localtest.Schema(t, m), db.Writer)
-	if _, err := New(t.Context(), Config{DB: d, Now: s.clock.Now}); !fault.Is(err, fault.Unsafe) || !strings.Contains(fault.HintOf(err), "sync_binlog") {
-		t.Fatalf("%v", err)
-	}
-	if _, err := New(t.Context(), Config{DB: d, Now: s.clock.Now, AllowUnsafe: true}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestTables_of_an_earlier_version_are_refused(t *testing.T) {
-	s := fresh(t)
-	d := open(t, s.dsn, db.Writer)
-	localtest.Exec(t, d.SQL(), "CREATE TABLE account (id BIGINT NOT NULL PRIMARY KEY, name VARCHAR(128), unit VARCHAR(12), min_balance BIGINT, balance BIGINT, entries BIGINT, opened_at DATETIME(6))")
-	if _, err := New(t.Context(), Config{DB: d, Now: s.clock.Now}); !fault.Is(err, fault.Unsafe) || fault.HintOf(err) == "" {
-		t.Fatalf("%v", err)
-	}
-}
-
-// TestL12_purge_keeps_the_horizon forgets what is beyond the horizon, and nothing else.
-func TestL12_purge_keeps_the_horizon(t *testing.T) {
-	s, l := started(t)
-	first := s.clock.Now()
-	old := payAt("old", first)
-	old.Tenant, old.Order = "shop", "o1"
-	wantApplied(t, l, old)
-	one(t, l, act("back", core.Reverse, "old", first))
-	one(t, l, act("cancel", core.Cancel, "never", first))
-	s.clock.Set(first.Add(core.DefaultHorizon))
-	young := payAt("young", s.clock.Now())
-	young.Tenant, young.Order = "shop", "o2"
-	wantApplied(t, l, young)
-	purge := func(want int) {
-		t.Helper()
-		if n, err := l.PurgeIDs(t.Context(), 100); err != nil || n != want {
-			t.Fatalf("%d purged instead of %d, %v", n, want, err)
-		}
-	}
-	s.clock.Set(first.Add(core.DefaultHorizon + core.Ahead))
-	purge(0)
-	s.clock.Set(first.Add(core.DefaultHorizon + core.Ahead + time.Microsecond))
-	purge(3)
-	purge(0)
-	if a := one(t, l, old); a.Code != core.TooOld {
-		t.Fatalf("the old transfer again: %+v", a)
-	}
-	for query, want := range map[string]int64{"SELECT COUNT(*) FROM reversed": 0, "SELECT COUNT(*) FROM reservation": 0,
-		"SELECT COUNT(*) FROM merchant_order WHERE merchant_order='o1' AND posted_at<'2026-06-01'": 0,
-		"SELECT COUNT(*) FROM merchant_order WHERE merchant_order='o2'":                            1,
-		"SELECT COUNT(*) FROM transfer_id":                                                         2} {
-		if n := count(t, l.db, query); n != want {
-			t.Fatalf("%s: %d instead of %d", query, n, want)
-		}
-	}
-	wantApplied(t, l, payAt("next", s.clock.Now()))
-}
-
-// TestL12_chains_are_whole: they are never cut, not even where the database refuses one transfer.
-func TestL12_chains_are_whole(t *testing.T) {
-	s, l := started(t)
-	wantApplied(t, l, payAt("first", s.clock.Now()))
-	localtest.Exec(t, l.db.SQL(), "ALTER TABLE transfer_202605 ADD CONSTRAINT c CHECK (memo <> 'poison')")
-	var ts []core.Transfer
-	for i := range 90 {
-		x := payAt(fmt.Sprint("t", i), s.clock.Now())
-		x.Linked = i%3 < 2 // chains of three
-		if i == 31 {
-			x.Memo = "poison"
-		}
-		ts = append(ts, x)
-	}
-	answers, err := l.Post(t.Context(), ts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, a := range answers {
-		want := core.Applied
-		if i/3 == 10 {
-			want = core.Failed
-		}
-		if a.Outcome != want {
-			t.Fatalf("transfer %d: %+v", i, a)
-		}
-	}
-	again := []core.Transfer{ts[0], payAt("fresh", s.clock.Now())}
-	again[0].Linked, again[1].Linked = true, false
-	answers, err = l.Post(t.Context(), again)
-	if err != nil || answers[0].Outcome != core.Replayed || answers[1].Code != core.LinkedFailed {
-		t.Fatalf("%+v, %v", answers, err)
-	}
-	_, report := content(t, s.dsn)
-	wantBalanced(t, report)
-}
-
-// TestControl changes accounts that the lanes know.
-func TestControl(t *testing.T) {
-	s, l := started(t)
-	now := s.clock.Now()
-	wantApplied(t, l, payAt("a", now), payAt("b", now))
-	if err := l.SetState(t.Context(), 1, core.Frozen); err != nil {
-		t.Fatal(err)
-	}
-	if a := one(t, l, payAt("c", now)); a.Code != core.AccountFrozen {
-		t.Fatalf("%+v", a)
-	}
-	for name, err := range map[string]error{
-		"closing with a balance": l.SetState(t.Context(), 1, core.Closed),
-		"another mode":           l.SwitchMode(t.Context(), 1, core.Simple, 0),
-		"no such account":        l.SetBounds(t.Context(), 99, nil, nil),
-		"crossed bounds":         l.SetBounds(t.Context(), 1, ptr(int64(2)), ptr(int64(1))),
-	} {
-		if err == nil {
-			t.Errorf("%s passes", name)
-		}
-	}
-	if err := l.SwitchMode(t.Context(), 1, core.RealTime, 0); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.SetState(t.Context(), 1, core.Open); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.SetBounds(t.Context(), 1, ptr(int64(-2)), nil); err != nil {
-		t.Fatal(err)
-	}
-	if a := one(t, l, payAt("d", now)); a.Code != core.BelowMinimum {
-		t.Fatalf("%+v", a)
 	}
 }
