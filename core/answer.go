@@ -64,7 +64,7 @@ const (
 // Balance is an account's state just after one leg: its balance, and the number of the entry that the leg left.
 type Balance struct {
 	Account int64
-	Seq     int64 // 0: reserved, or buffered and not merged yet
+	Seq     int64 // 0: reserved, buffered and not merged yet, or of an account in SubAccounts; the last two tell no balance
 	Balance int64
 	Amount  int64  // of the leg
 	Parts   []Part // of the leg's amount, where the account has a Strategy; signed as Amount, sorted by nature

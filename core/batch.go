@@ -23,6 +23,9 @@ type Batch struct {
 	Uses         map[UseKey]*Use
 	Reservations map[string]*Reservation
 	Originals    map[string]*Original
+	// Spreads are the places of the accounts in SubAccounts; inner accounts are in Accounts, too.
+	Spreads map[int64]*Spread
+	Attempt int // another one gives Changes.Moves other ids
 
 	Changes Changes
 

@@ -92,9 +92,9 @@ func (e *engine) ListReservations(_ context.Context, state core.ReservationState
 	defer e.mu.Unlock()
 	var out []core.Reservation
 	for _, id := range slices.Sorted(maps.Keys(e.reservations)) {
-		r := e.reservation(e.reservations[id])
-		if id > after && len(out) < limit && r.Shown(core.Micros(e.now())) == state {
-			out = append(out, r)
+		k := e.reservations[id]
+		if id > after && len(out) < limit && k.Shown(core.Micros(e.now())) == state {
+			out = append(out, e.reservation(k))
 		}
 	}
 	return out, nil
@@ -105,9 +105,8 @@ func (e *engine) CountReservations(context.Context) (map[string]int64, error) {
 	defer e.mu.Unlock()
 	out := map[string]int64{"hung": 0, "pending": 0, "confirmed": 0, "cancelled": 0, "expired": 0, "fenced": 0}
 	for _, k := range e.reservations {
-		r := e.reservation(k)
-		out[r.Shown(core.Micros(e.now())).String()]++
-		out["hung"] += r.LateTrys
+		out[k.Shown(core.Micros(e.now())).String()]++
+		out["hung"] += k.LateTrys
 	}
 	return out, nil
 }
@@ -117,7 +116,8 @@ func (e *engine) ExpireReservations(_ context.Context, limit int) (int, error) {
 	defer e.mu.Unlock()
 	b := &core.Batch{Day: e.day, Now: core.Micros(e.now()), Reservations: map[string]*core.Reservation{}}
 	for id, k := range e.reservations {
-		if r := e.reservation(k); r.State == core.Pending && r.Shown(b.Now) == core.Expired && len(b.Reservations) < limit {
+		if k.State == core.Pending && k.Shown(b.Now) == core.Expired && len(b.Reservations) < limit {
+			r := e.reservation(k)
 			b.Reservations[id] = &r
 		}
 	}

@@ -282,7 +282,8 @@ func (e *engine) write(b *core.Batch, whole map[int64]bool) {
 	}
 	for id := range c.Reservations {
 		r := *b.Reservations[id]
-		e.reservations[id] = kept{core.Reservation{ID: r.ID, State: r.State, Day: r.Day, At: r.At, EndedBy: r.EndedBy, EndedAt: r.EndedAt,
+		expires := core.Transfer{Expires: r.Transfer.Expires} // a column
+		e.reservations[id] = kept{core.Reservation{ID: r.ID, State: r.State, Transfer: expires, Day: r.Day, At: r.At, EndedBy: r.EndedBy, EndedAt: r.EndedAt,
 			LateTrys: r.LateTrys}, core.AppendReservation(nil, &r)}
 	}
 	for id := range c.Reversed {

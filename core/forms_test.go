@@ -208,4 +208,31 @@ func TestHash(t *testing.T) {
 	}
 }
 
+// TestL12_every_field_is_part_of_the_body: two transfers that differ in one field have another hash.
+func TestL12_every_field_is_part_of_the_body(t *testing.T) {
+	whole := func() core.Transfer {
+		return core.Transfer{ID: "a", Kind: "k", OrderTime: coretest.Start(), BusinessDate: core.Date(coretest.Start()), Memo: "m", Metadata: "{}", Tenant: "t", Order: "o",
+			Product: "p", Action: core.Try, Of: "x", Expires: coretest.Start(), Linked: true, Legs: []core.Leg{{Account: 1, Unit: "CNY", Amount: -5}, {Account: 2, Unit: "CNY", Amount: 5, Nature: "n"}}}
+	}
+	seen := map[[32]byte]int{whole().Hash(): -1}
+	for i, change := range []func(*core.Transfer){
+		func(t *core.Transfer) { t.ID = "b" }, func(t *core.Transfer) { t.Kind = "l" }, func(t *core.Transfer) { t.OrderTime = t.OrderTime.Add(time.Microsecond) },
+		func(t *core.Transfer) { t.BusinessDate = t.BusinessDate.AddDate(0, 0, 1) }, func(t *core.Transfer) { t.Memo = "n" }, func(t *core.Transfer) { t.Metadata = "{ }" },
+		func(t *core.Transfer) { t.Tenant = "" }, func(t *core.Transfer) { t.Order = "" }, func(t *core.Transfer) { t.Product = "" },
+		func(t *core.Transfer) { t.Action = core.Post }, func(t *core.Transfer) { t.Of = "" }, func(t *core.Transfer) { t.Expires = time.Time{} },
+		func(t *core.Transfer) { t.Expires = t.Expires.Add(time.Microsecond) }, func(t *core.Transfer) { t.Linked = false },
+		func(t *core.Transfer) { t.Legs[1].Account = 3 }, func(t *core.Transfer) { t.Legs[1].Amount = 6 }, func(t *core.Transfer) { t.Legs[1].Unit = "USD" },
+		func(t *core.Transfer) { t.Legs[1].Nature = "" }, func(t *core.Transfer) { t.Legs[1].Nature = "m" }, func(t *core.Transfer) { t.Legs = t.Legs[:1] },
+		func(t *core.Transfer) { t.Tenant, t.Order = "to", "" }, // the same text in other fields
+	} {
+		other := whole()
+		change(&other)
+		hash := other.Hash()
+		if with, twice := seen[hash]; twice {
+			t.Errorf("change %d has the hash of change %d", i, with)
+		}
+		seen[hash] = i
+	}
+}
+
 const firstForm = "de88ea045f69ad9add1d7fc6207d5d56b675d9519108c502afc9326a34e6dfb1"

@@ -20,7 +20,7 @@ func (s *step) field(i int, name string) string {
 // legOf is the account's first leg on the side of sign.
 func (s *step) legOf(a *Account, sign int64) int {
 	for i := range s.legs {
-		if s.accounts[i] == a && s.legs[i].Amount*sign > 0 {
+		if s.legs[i].Account == a.ID && s.legs[i].Amount*sign > 0 {
 			return i
 		}
 	}
@@ -61,6 +61,12 @@ func (b *Batch) resolve(s *step) *Answer {
 			return refuse(AccountClosed, s.field(i, "account"), "account %d is closed", a.ID)
 		case a.State == Frozen && s.t.Action != Cancel && s.t.Action != Confirm:
 			return refuse(AccountFrozen, s.field(i, "account"), "account %d is frozen", a.ID)
+		}
+		if a.Mode == SubAccounts {
+			var no *Answer
+			if a, no = b.place(s, i, a); no != nil {
+				return no
+			}
 		}
 		s.accounts = append(s.accounts, a)
 	}
@@ -114,7 +120,7 @@ func (b *Batch) book(s *step) ([]Balance, *Answer) {
 		if !b.enter(a, &e) || a.Mode == Buffered && l.Amount > 0 && !a.Bufferable() {
 			return nil, refuse(Overflow, s.field(i, "amount"), "the sums of account %d would exceed 64 bits", a.ID)
 		}
-		balances = append(balances, Balance{Account: a.ID, Seq: e.Seq, Balance: e.After, Amount: l.Amount, Parts: e.Parts})
+		balances = append(balances, b.told(Balance{Account: l.Account, Seq: e.Seq, Balance: e.After, Amount: l.Amount, Parts: e.Parts}))
 	}
 	return balances, nil
 }
@@ -181,6 +187,9 @@ func (b *Batch) balances(n int) []Balance {
 // checkBounds looks at what the whole transfer left: an account may not go below its minimum or above its maximum, or
 // further beyond it.
 func (b *Batch) checkBounds(s *step) *Answer {
+	if len(b.Spreads) > 0 {
+		return b.checkLegs(s)
+	}
 	marks := b.log.accounts[s.from:]
 	for i := range marks {
 		a := marks[i].a
@@ -194,20 +203,53 @@ func (b *Batch) checkBounds(s *step) *Answer {
 				break
 			}
 		}
-		if low := a.Available(); a.MinBalance != nil && low < *a.MinBalance && low < was.balance-was.pendingDebits {
-			if a.Mode == Buffered && a.Buffered != 0 {
-				return b.want(a)
-			}
-			return refuse(BelowMinimum, s.field(s.legOf(a, -1), "amount"), "account %d would fall below its minimum", a.ID)
-		}
-		if high := a.Balance + a.PendingCredits; a.MaxBalance != nil && high > *a.MaxBalance && high > was.balance+was.pendingCredits {
-			return refuse(AboveMaximum, s.field(s.legOf(a, 1), "amount"), "account %d would rise above its maximum", a.ID)
+		if no := b.checkBound(s, was); no != nil {
+			return no
 		}
 	}
 	return nil
 }
 
-// want asks for the account's buffer: nothing is known about the transfer before.
+// checkLegs is checkBounds where some account is spread.
+func (b *Batch) checkLegs(s *step) *Answer {
+	for i := range s.legs {
+		var no *Answer
+		if a := b.Accounts[s.legs[i].Account]; a.Mode == SubAccounts {
+			no = b.checkSpread(s, i, a)
+		} else if was := b.log.first(s.from, a); was != nil {
+			no = b.checkBound(s, was)
+		}
+		if no != nil {
+			return no
+		}
+	}
+	return nil
+}
+
+// checkBound compares an account with what it was before the transfer.
+func (b *Batch) checkBound(s *step, was *accountMark) *Answer {
+	a := was.a
+	if low := a.Available(); a.MinBalance != nil && low < *a.MinBalance && low < was.balance-was.pendingDebits {
+		if a.Mode == Buffered && a.Buffered != 0 {
+			return b.want(a)
+		}
+		return refuse(BelowMinimum, s.field(s.legOf(a, -1), "amount"), "account %d would fall below its minimum", a.ID)
+	}
+	if high := a.Balance + a.PendingCredits; a.MaxBalance != nil && high > *a.MaxBalance && high > was.balance+was.pendingCredits {
+		return refuse(AboveMaximum, s.field(s.legOf(a, 1), "amount"), "account %d would rise above its maximum", a.ID)
+	}
+	return nil
+}
+
+// told is what an answer says of a leg: the balance of an account that is spread is nobody's before all places are looked at.
+func (b *Batch) told(x Balance) Balance {
+	if len(b.Spreads) > 0 && b.Spreads[x.Account] != nil {
+		x.Seq, x.Balance = 0, 0
+	}
+	return x
+}
+
+// want asks for the account's buffer, or for all its places: nothing is known about the transfer before.
 func (b *Batch) want(a *Account) *Answer {
 	mark(&b.Changes.Wanted, a.ID)
 	return &Answer{}

@@ -69,7 +69,7 @@ func (b *Batch) reserve(s *step) ([]Balance, *Answer) {
 		if *side = sum; !ok || !a.fits() {
 			return nil, refuse(Overflow, s.field(i, "amount"), "the sums of account %d would exceed 64 bits", a.ID)
 		}
-		left := Balance{Account: a.ID, Balance: a.Balance, Amount: l.Amount}
+		left := b.told(Balance{Account: l.Account, Balance: a.Balance, Amount: l.Amount})
 		if s.parts != nil {
 			left.Parts = sortParts(s.parts[i])
 		}

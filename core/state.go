@@ -74,6 +74,8 @@ type Changes struct {
 	Entries []Entry
 	// Buffered are credits to Buffered accounts: entries without Seq, Before and After.
 	Buffered []Entry
+	// Moves are transfers inside an account in SubAccounts; their entries are among Entries.
+	Moves []Move
 	// Wanted are accounts of which more has to be read before an answer can be given: their buffer, all inner accounts. The
 	// batch is done again then.
 	Wanted       map[int64]bool

@@ -8,6 +8,7 @@ type undo struct {
 	reservations      []reservationMark
 	originals         []originalMark
 	entries, buffered int
+	moves             int
 }
 
 type accountMark struct {
@@ -45,7 +46,7 @@ type originalMark struct {
 func (l *undo) start(c *Changes) {
 	l.accounts, l.funds, l.uses = l.accounts[:0], l.funds[:0], l.uses[:0]
 	l.reservations, l.originals = l.reservations[:0], l.originals[:0]
-	l.entries, l.buffered = len(c.Entries), len(c.Buffered)
+	l.entries, l.buffered, l.moves = len(c.Entries), len(c.Buffered), len(c.Moves)
 }
 
 func (l *undo) account(a *Account, row bool) {
@@ -106,6 +107,7 @@ func (b *Batch) back() {
 		}
 	}
 	b.Changes.Entries, b.Changes.Buffered = b.Changes.Entries[:l.entries], b.Changes.Buffered[:l.buffered]
+	b.Changes.Moves = b.Changes.Moves[:l.moves]
 }
 
 // keep notes what the chain changed.

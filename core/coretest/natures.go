@@ -1,7 +1,6 @@
 package coretest
 
 import (
-	"fmt"
 	"reflect"
 
 	"strata/core"
@@ -105,17 +104,19 @@ func naturesInherit(b *bench) {
 
 func naturesReverse(b *bench) {
 	b.wallets()
-	b.fund("f", 11, "bonus", 60, "cash", 40)
-	b.applies(legs(pay("a", 1, 1, 1), 11, -100, 1, 50, 12, 50)) // account 1 got bonus, 12 bonus and cash
-	b.wantFunds(12, "bonus", 10, 0, "cash", 40, 0)
+	b.fund("f", 11, "bonus", 30, "cash", 70)
+	b.applies(legs(pay("a", 1, 1, 1), 11, -100, 1, 50, 12, 50)) // account 1 got bonus and cash, 12 cash
+	b.wantFunds(12, "cash", 50, 0)
 	part := func(id string, pairs ...int64) core.Transfer { return legs(ends(core.Reverse, id, "a"), pairs...) }
 	b.applies(part("r1", 11, 50, 1, 0, 12, -50))
 	b.wantFunds(12)
-	b.wantFunds(11, "bonus", 10, 0, "cash", 40, 0)
+	b.wantFunds(11, "cash", 50, 0)
 	b.applies(part("r2", 11, 20, 1, -20, 12, 0))
-	b.wantFunds(11, "bonus", 30, 0, "cash", 40, 0)
-	b.applies(ends(core.Reverse, "r3", "a"))
-	b.wantFunds(11, "bonus", 60, 0, "cash", 40, 0)
+	b.wantFunds(11, "bonus", 20, 0, "cash", 50, 0)
+	b.applies(part("r3", 11, 15, 1, -15, 12, 0))
+	b.wantFunds(11, "bonus", 30, 0, "cash", 55, 0)
+	b.applies(ends(core.Reverse, "r4", "a"))
+	b.wantFunds(11, "bonus", 30, 0, "cash", 70, 0)
 }
 
 func naturesRefundOnly(b *bench) {
@@ -182,8 +183,17 @@ func naturesSeveralPayers(b *bench) {
 	b.wantFunds(11, "cash", 50, 0)
 	b.wantFunds(12, "bonus", 50, 0)
 	b.wantFunds(13)
-	for i, id := range []int64{11, 12} {
-		b.applies(pay(fmt.Sprintf("again%d", i), id, 13, 50))
-	}
+	// Each gets back what it spent, also in parts: 11 has bonus 30 and cash 20 in it, 12 bonus 20 and cash 30.
+	b.applies(pay("out1", 11, 1, 50), pay("out2", 12, 1, 50))
+	b.fund("f3", 11, "bonus", 30, "cash", 20)
+	b.fund("f4", 12, "bonus", 20, "cash", 30)
+	b.applies(legs(pay("b", 1, 1, 1), 11, -50, 12, -50, 13, 100))
 	b.wantFunds(13, "bonus", 50, 0, "cash", 50, 0)
+	b.applies(legs(ends(core.Reverse, "b1", "b"), 11, 30, 12, 0, 13, -30))
+	b.wantFunds(11, "bonus", 30, 0)
+	b.applies(legs(ends(core.Reverse, "b2", "b"), 11, 20, 12, 20, 13, -40))
+	b.wantFunds(11, "bonus", 30, 0, "cash", 20, 0)
+	b.wantFunds(12, "bonus", 20, 0)
+	b.applies(ends(core.Reverse, "b3", "b"))
+	b.wantFunds(12, "bonus", 20, 0, "cash", 30, 0)
 }

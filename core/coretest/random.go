@@ -5,8 +5,6 @@ import (
 	"math"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"strata/core"
 )
 
@@ -27,8 +25,8 @@ func (w *world) transfer(kind string) core.Transfer {
 
 // random draws any transfer: most are new, some repeat an id.
 func (w *world) random() core.Transfer {
-	if len(w.ids) > 1 && w.chance(12, "old id") {
-		t, ok := w.sent[rapid.SampledFrom(w.ids).Draw(w.rt, "id")]
+	if len(w.ids) > 1 && w.chance(8, "old id") {
+		t, ok := w.sent[pick(w, "id", w.ids...)]
 		if ok && w.chance(50, "changed") {
 			t.Memo += "!"
 		}
@@ -36,40 +34,39 @@ func (w *world) random() core.Transfer {
 			return t
 		}
 	}
-	t := w.transfer(rapid.SampledFrom([]string{"payment", "payment", "withdraw"}).Draw(w.rt, "kind"))
-	t.Tenant = w.tenant(rapid.SampledFrom([]string{"", "a", "b"}).Draw(w.rt, "tenant"))
+	t := w.transfer(pick(w, "kind", "payment", "payment", "withdraw"))
+	t.Tenant = w.tenant(pick(w, "tenant", "", "a", "b"))
 	if w.chance(30, "order") {
-		t.Order = fmt.Sprintf("%s-%d", rapid.SampledFrom([]string{"o1", "o2"}).Draw(w.rt, "number"), w.round)
+		t.Order = fmt.Sprintf("%s-%d", pick(w, "number", "o1", "o2"), w.round)
 	}
-	t.Linked = w.chance(18, "linked")
-	switch n := rapid.IntRange(0, 19).Draw(w.rt, "action"); {
-	case n < 8:
+	t.Linked = w.chance(8, "linked")
+	switch n := w.below(20, "action"); {
+	case n < 7:
 		w.legs(&t)
-	case n < 12:
+	case n < 11:
 		t.Action = core.Try
 		w.legs(&t)
 		if n := len(w.early); n > 0 && w.chance(60, "late") {
 			t.ID, w.early = w.early[n-1], w.early[:n-1]
 		}
 		if w.chance(40, "expires") {
-			t.Expires = w.clock.Now().Add(time.Duration(rapid.IntRange(0, 300).Draw(w.rt, "lives")) * time.Second)
+			t.Expires = w.clock.Now().Add(time.Duration(w.below(400, "lives")) * time.Second)
 		}
-		w.trys = append(w.trys, t.ID)
-	case n < 15:
-		t.Action, t.Of = core.Confirm, w.of(w.trys)
+	case n < 14:
+		t.Action, t.Of = core.Confirm, w.of(w.pending)
 		w.part(&t, 1)
-	case n < 17:
-		t.Action, t.Of = core.Cancel, w.of(w.trys)
+	case n < 16:
+		t.Action, t.Of = core.Cancel, w.of(w.pending)
 		if w.chance(20, "early") {
 			t.Of = w.transfer("").ID
 			w.early = append(w.early, t.Of)
 		}
 	default:
-		t.Action, t.Of = core.Reverse, w.of(w.ids)
+		t.Action, t.Of = core.Reverse, w.of(w.booked)
 		w.part(&t, -1)
 	}
 	if w.chance(2, "bad") {
-		t.OrderTime = t.OrderTime.AddDate(0, 0, rapid.SampledFrom([]int{-500, 3}).Draw(w.rt, "days"))
+		t.OrderTime = t.OrderTime.AddDate(0, 0, pick(w, "days", -500, 3))
 	}
 	return t
 }
@@ -77,9 +74,9 @@ func (w *world) random() core.Transfer {
 // of names an id that was there, or one that comes.
 func (w *world) of(ids []string) string {
 	if len(ids) == 0 || w.chance(15, "any id") {
-		return fmt.Sprintf("r%d-%d", w.round, rapid.IntRange(0, len(w.ids)+2).Draw(w.rt, "of"))
+		return fmt.Sprintf("r%d-%d", w.round, w.below(len(w.ids)+3, "of"))
 	}
-	return rapid.SampledFrom(ids).Draw(w.rt, "of")
+	return pick(w, "of", ids...)
 }
 
 // legs draws debits and credits that balance, mostly.
@@ -87,38 +84,39 @@ func (w *world) legs(t *core.Transfer) {
 	if w.chance(30, "product") {
 		t.Product = "book"
 	}
-	amounts, account := rapid.SampledFrom([]int64{1, 2, 3, 5, 10, 20, 30, 40, 60, 100}), w.anyAccount
-	if w.chance(3, "huge") {
-		amounts = rapid.SampledFrom([]int64{math.MaxInt64, math.MaxInt64 / 2, 1})
+	amount := func() int64 { return pick[int64](w, "amount", 1, 2, 3, 5, 10, 20, 30, 40, 60, 100) }
+	account := w.anyAccount
+	if w.chance(2, "huge") {
+		amount = func() int64 { return pick[int64](w, "amount", math.MaxInt64, math.MaxInt64/2, 1) }
 		account = func() int64 { return w.account("account", shop) } // a buffered one has less room
 	}
 	left := int64(0)
-	for range rapid.IntRange(1, 3).Draw(w.rt, "legs") {
-		l := core.Leg{Account: account(), Unit: "CNY", Amount: amounts.Draw(w.rt, "amount") * rapid.SampledFrom([]int64{1, -1}).Draw(w.rt, "sign")}
-		if l.Amount > 0 && w.chance(25, "nature") {
-			l.Nature = rapid.SampledFrom([]string{"cash", "bonus", "card", "refund", "gold"}).Draw(w.rt, "name")
+	for range 1 + w.below(3, "legs") {
+		l := core.Leg{Account: account(), Unit: "CNY", Amount: amount() * pick[int64](w, "sign", 1, -1)}
+		if id := l.Account - w.base; l.Amount > 0 && (id == wallet || id == wallet+1 || id == hot+2 || w.chance(2, "named")) && w.chance(50, "nature") {
+			l.Nature = pick(w, "name", "cash", "bonus", "card", "refund", "cash", "bonus", "cash", "gold")
 		}
 		left -= l.Amount
 		t.Legs = append(t.Legs, l)
 	}
-	if w.chance(3, "unbalanced") {
+	if w.chance(2, "unbalanced") {
 		left++
 	}
 	if left != 0 {
 		t.Legs = append(t.Legs, core.Leg{Account: account(), Unit: "CNY", Amount: left})
 	}
 	if w.chance(20, "dollars") {
-		amount := amounts.Draw(w.rt, "amount")
-		t.Legs = append(t.Legs, core.Leg{Account: w.base + dollars, Unit: "USD", Amount: -amount}, core.Leg{Account: w.base + dollars + 1, Unit: "USD", Amount: amount})
+		a := amount()
+		t.Legs = append(t.Legs, core.Leg{Account: w.base + dollars, Unit: "USD", Amount: -a}, core.Leg{Account: w.base + dollars + 1, Unit: "USD", Amount: a})
 	}
 }
 
 // anyAccount is one in CNY mostly, and one that there is.
 func (w *world) anyAccount() int64 {
-	if w.chance(3, "any account") {
+	if w.chance(2, "any account") {
 		return w.account("account", unknown)
 	}
-	return w.base + rapid.SampledFrom([]int64{bank, bank, 2, 3, 4, bounded, wallet, wallet, wallet + 1, shop, hot, hot + 1, hot + 2, hot + 2}).Draw(w.rt, "account")
+	return w.base + pick[int64](w, "account", bank, bank, bank, 2, 3, 4, bounded, wallet, wallet, wallet+1, wallet+1, shop, hot, hot+1, hot+2, hot+2)
 }
 
 // part gives a Confirm (sign 1) or Reverse (-1) legs of its own: a part of each of what it is of.
@@ -133,7 +131,7 @@ func (w *world) part(t *core.Transfer, sign int64) {
 	left := map[string]int64{} // by unit: what the credits take
 	for _, l := range of.Legs {
 		if l.Amount > 0 {
-			l.Amount = rapid.Int64Range(0, l.Amount).Draw(w.rt, "credit")
+			l.Amount = pick(w, "credit", 0, 1, l.Amount/2, l.Amount, l.Amount-1)
 			left[l.Unit] += l.Amount
 		}
 		l.Nature = ""

@@ -47,6 +47,7 @@ func (c *checker) compareBody(x *bundle, whole []leg, answer *core.Answer) {
 	}
 	want := string(x.answer[aHash])
 	legs := t.Legs
+	c.untold = false
 	if c.tryBody(t, want, whole) {
 		return
 	}
@@ -79,6 +80,10 @@ func (c *checker) compareBody(x *bundle, whole []leg, answer *core.Answer) {
 		if t.OrderTime, t.Legs = at, legs; c.tryBody(t, want, whole) {
 			return // the order time is named already
 		}
+	}
+	if c.untold {
+		c.unproven++
+		return
 	}
 	t.Legs = legs
 	c.wrongBody(x.id, want, &t)
@@ -124,42 +129,77 @@ func sameHash(t *core.Transfer, want string) bool {
 	return string(text[:]) == want
 }
 
-// tryNatures lets each credit to a split account name a nature: one that it brought, one of its strategy, or none.
+// tryNatures lets credits to split accounts name natures: first what is likely, then every combination of none, the natures
+// that a credit brought, and those of its strategy. Where there are more than maxTries, c.untold says that not all were tried.
 func (c *checker) tryNatures(t core.Transfer, want string, whole []leg) bool {
-	var at []int
-	var names [][]string
-	tries := 1
+	n := naming{want: want, t: t}
 	for i := range whole {
 		if whole[i].amount <= 0 || len(whole[i].funds) == 0 {
 			continue
 		}
-		all := []string{""}
 		parts, _ := core.ParseParts(string(whole[i].funds)) // named with the entry
+		own, all := "", []string{""}
 		for _, p := range parts {
-			all = append(all, p.Nature)
+			own, all = p.Nature, append(all, p.Nature)
 		}
+		likely, strategy := own, ""
 		if a := c.accounts[whole[i].row]; a != nil {
-			for _, n := range c.limits.natures(a.strategy) {
-				if !slices.Contains(all, n) {
-					all = append(all, n)
-				}
+			strategy = a.strategy
+		}
+		for _, nature := range c.limits.natures(strategy) {
+			if !slices.Contains(all, nature) {
+				all = append(all, nature)
 			}
 		}
-		at, names, tries = append(at, i), append(names, all), min(tries*len(all), maxTries)
-	}
-	t.Legs = slices.Clone(t.Legs)
-	for n := 1; n < tries; n++ {
-		rest := n
-		for k, i := range at {
-			t.Legs[i].Nature = names[k][rest%len(names[k])]
-			rest /= len(names[k])
+		if c.limits.isDefault(strategy, own) {
+			likely = ""
 		}
-		if sameHash(&t, want) {
-			c.matched = t
+		n.at, n.own, n.likely, n.all = append(n.at, i), append(n.own, []string{"", own}), append(n.likely, []string{likely}), append(n.all, all)
+	}
+	if len(n.at) == 0 {
+		return false
+	}
+	n.t.Legs = slices.Clone(t.Legs)
+	for _, names := range [][][]string{n.likely, n.own, n.all} {
+		found, whole := n.product(names)
+		if found {
+			c.matched = n.t
 			return true
 		}
+		c.untold = c.untold || !whole
 	}
 	return false
+}
+
+// naming is a search for the natures that a transfer's credits named.
+type naming struct {
+	t                core.Transfer
+	want             string
+	at               []int // legs
+	likely, own, all [][]string
+}
+
+// product tries combinations, the last ones first, where all credits name something; it says whether one was right, and
+// whether all were tried.
+func (n *naming) product(names [][]string) (found, whole bool) {
+	total, whole := 1, true
+	for _, all := range names {
+		if total *= len(all); total > maxTries {
+			total, whole = maxTries, false
+		}
+	}
+	for try := range total {
+		rest := try
+		for k, i := range n.at {
+			all := names[k]
+			n.t.Legs[i].Nature = all[len(all)-1-rest%len(all)]
+			rest /= len(all)
+		}
+		if sameHash(&n.t, n.want) {
+			return true, whole
+		}
+	}
+	return false, whole
 }
 
 // partialBody is a confirm or reverse in part, some of whose legs are zero and left no entry: they are those of what it is

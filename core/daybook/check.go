@@ -3,6 +3,7 @@ package daybook
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -163,6 +164,8 @@ type checker struct {
 	parts    partsCache
 	x        bundle
 	matched  core.Transfer // the body of the transfer at hand
+	untold   bool          // it has more natures than were tried
+	unproven int64         // bodies that were not found because of that
 	slab     [][]byte
 }
 
@@ -177,7 +180,7 @@ func Check(ctx context.Context, cfg CheckConfig, report func(Finding)) (CheckRep
 		cfg.Dir = os.TempDir()
 	}
 	c := &checker{cfg: cfg, report: report, section: map[string]*Section{}, layouts: layouts(), tables: map[*catalog.Dataset]*bound{},
-		units: map[string]*money.Sum{}, accounts: map[int64]*tally{}, days: newDays(), funds: map[fundKey]*fundTally{},
+		units: map[string]*money.Sum{}, accounts: map[int64]*tally{}, days: newDays(cfg.Dir), funds: map[fundKey]*fundTally{},
 		ids: newSpill(cfg.Dir), ends: newSpill(cfg.Dir), parts: partsCache{}}
 	c.out = CheckReport{Rows: map[string]int64{}, Units: []UnitTotal{}, Sections: sections()}
 	for i := range c.out.Sections {
@@ -293,6 +296,9 @@ func (c *checker) close(ctx context.Context) error {
 		return err
 	}
 	c.closeLimits()
+	if c.unproven > 0 {
+		c.section[inAnswers].Note += fmt.Sprintf("; %d bodies name more natures than were tried, so that their hash proves nothing", c.unproven)
+	}
 	for unit, sum := range c.units {
 		c.out.Units = append(c.out.Units, UnitTotal{unit, sum.String()})
 		if !sum.IsZero() {

@@ -1,8 +1,11 @@
 package daybook
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
+	"strata/core"
 	"strata/core/coretest"
 )
 
@@ -57,5 +60,40 @@ func TestCheck_what_is_not_remembered_is_not_missed(t *testing.T) {
 	_, err := Check(t.Context(), CheckConfig{Source: r.source, Remembered: day(2)}, func(f Finding) { all = append(all, f) })
 	if err != nil || len(all) > 0 {
 		t.Fatalf("%v: %v", err, all)
+	}
+}
+
+// TestCheck_natures has a transfer whose credits name and don't name natures, of more accounts than can be tried blindly.
+func TestCheck_natures(t *testing.T) {
+	r := newRig(t, nil)
+	r.run(t)
+	if _, err := r.ledger.PutSettings(t.Context(), 0, core.Settings{Strategies: []core.Strategy{{Name: "wallet", Default: "cash",
+		Natures: []core.NatureRule{{Name: "cash"}, {Name: "bonus"}, {Name: "card"}, {Name: "gift"}}}}}, "a", "b"); err != nil {
+		t.Fatal(err)
+	}
+	accounts := []core.Account{{ID: 1, Name: "bank", Unit: "CNY"}}
+	for id := int64(2); id <= 30; id++ {
+		accounts = append(accounts, core.Account{ID: id, Name: "wallet", Unit: "CNY", Strategy: "wallet"})
+	}
+	if err := r.ledger.Open(t.Context(), accounts); err != nil {
+		t.Fatal(err)
+	}
+	fill := func(id string, name func(i int) string) core.Transfer {
+		x := core.Transfer{ID: id, Kind: "gift", OrderTime: r.clock.Now(), Legs: []core.Leg{{Account: 1, Unit: "CNY", Amount: -29}}}
+		for i := 2; i <= 30; i++ {
+			x.Legs = append(x.Legs, core.Leg{Account: int64(i), Unit: "CNY", Amount: 1, Nature: name(i)})
+		}
+		return x
+	}
+	r.post(t, fill("none", func(int) string { return "" }), fill("all", func(int) string { return "cash" }),
+		fill("likely", func(i int) string { return []string{"", "bonus", "gift"}[i%3] }))
+	if report := r.wantClean(t); report.Findings != 0 {
+		t.Fatalf("%+v", report)
+	}
+	for _, id := range []string{"none", "all", "likely"} {
+		r.exec(t, "UPDATE transfer_202604 SET memo='x' WHERE id=?", id)
+	}
+	if _, report := r.check(t); !strings.Contains(fmt.Sprint(report.Sections), "3 bodies name more natures") {
+		t.Fatalf("a body that can't be proven is not counted: %+v", report)
 	}
 }

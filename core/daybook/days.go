@@ -25,6 +25,7 @@ type days struct {
 	weights     map[string][3]field
 	seed        maphash.Seed
 	open        string // the open accounting date
+	dir         string
 	file        *os.File
 	out         *bufio.Writer
 	buf         []byte
@@ -35,8 +36,8 @@ type days struct {
 
 type dayEnd struct{ accounts, entries, late int64 }
 
-func newDays() *days {
-	return &days{ends: map[string]*dayEnd{}, counted: map[string]*dayEnd{}, weights: map[string][3]field{}, seed: maphash.MakeSeed()}
+func newDays(dir string) *days {
+	return &days{dir: dir, ends: map[string]*dayEnd{}, counted: map[string]*dayEnd{}, weights: map[string][3]field{}, seed: maphash.MakeSeed()}
 }
 
 func (d *days) frozen(date []byte) bool {
@@ -152,7 +153,7 @@ func (c *checker) dayBalance(v [][]byte) error {
 // keep writes a day balance down, so that those of accounts in doubt can be read again.
 func (d *days) keep(v [][]byte) error {
 	if d.file == nil {
-		f, err := os.CreateTemp("", "strata-check-")
+		f, err := os.CreateTemp(d.dir, "strata-check-")
 		if err != nil {
 			return fault.Wrap(fault.Unavailable, "make temporary file", err)
 		}

@@ -116,6 +116,18 @@ func (l *limits) natures(strategy string) (out []string) {
 	return out
 }
 
+// isDefault reports whether the nature is a strategy's default in any version.
+func (l *limits) isDefault(strategy, nature string) bool {
+	for _, v := range l.versions {
+		for _, st := range v.settings.Strategies {
+			if st.Name == strategy && st.Default == nature {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // hasStrategy reports whether any version has the strategy.
 func (l *limits) hasStrategy(name string) bool {
 	for _, v := range l.versions {

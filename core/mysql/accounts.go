@@ -81,8 +81,11 @@ func openAll(ctx context.Context, x *tx, ids []int64, want map[int64]core.Accoun
 // accountColumns are all of an account; lockedColumns first.
 const accountColumns = lockedColumns + ", name, metadata, opened_at"
 
-// shownColumns are an account as the outside sees it: what waits in the buffer is part of the balance.
-const shownColumns = accountColumns + ", IF(mode='buffered', (SELECT COALESCE(SUM(b.amount), 0) FROM buffer b WHERE b.account_id=account.id), 0)"
+// shownColumns are an account as the outside sees it, in one statement: what waits in the buffer is part of the balance, and
+// so is what inner accounts have.
+const shownColumns = accountColumns + ", IF(mode='buffered', (SELECT COALESCE(SUM(b.amount), 0) FROM buffer b WHERE b.account_id=account.id), 0)" +
+	", IF(mode='sub_accounts', (SELECT CONCAT_WS(' ', SUM(i.balance), SUM(i.debits), SUM(i.credits), SUM(i.entries)) FROM account i FORCE INDEX (PRIMARY)" +
+	" WHERE i.id<0 AND i.parent=account.id), '')"
 
 func scanAccount(cells row) (core.Account, error) {
 	a, err := scanLocked(cells)
@@ -93,8 +96,22 @@ func scanAccount(cells row) (core.Account, error) {
 	if a.OpenedAt, err = cells.time(18); err == nil && len(cells) > 19 {
 		a.Buffered = cells.num(19)
 		a.Balance, a.Credits = a.Balance+a.Buffered, a.Credits+a.Buffered
+		err = addInner(&a, cells.str(20))
 	}
 	return a, err
+}
+
+// addInner adds what inner accounts have.
+func addInner(a *core.Account, sums string) error {
+	if sums == "" {
+		return nil
+	}
+	var balance, debits, credits, entries int64
+	if _, err := fmt.Sscan(sums, &balance, &debits, &credits, &entries); err != nil {
+		return fault.Wrap(fault.Internal, "add inner accounts", err)
+	}
+	a.Balance, a.Debits, a.Credits, a.Entries = a.Balance+balance, a.Debits+debits, a.Credits+credits, a.Entries+entries
+	return nil
 }
 
 // Balance is core.Accounts.

@@ -22,6 +22,8 @@ const (
 	errWrongGuess again = "the guess was wrong"
 	// errRaced: a row was there that was absent when it was read under lock.
 	errRaced again = "another process made the same row"
+	// errWanted: more has to be locked; the batch knows what.
+	errWanted again = "more of an account has to be read"
 )
 
 // missingShard is a table that has to be made before the batch can be done.
@@ -57,13 +59,16 @@ func (n *lane) attempt(ctx context.Context, b *batch, guess *found) error {
 	if guess != nil {
 		err = n.verify(ctx, x, guess)
 	} else {
-		f, err = n.l.lock(ctx, x, fresh, b.now)
+		f, err = n.l.lock(ctx, x, fresh, b)
 	}
 	if err != nil {
 		return err
 	}
 	if guess == nil {
 		f.apply(b)
+		if err := b.wants(f); err != nil {
+			return err
+		}
 	}
 	settle(b)
 	if err := n.write(ctx, x, b, f, guess == nil); err != nil {
@@ -76,6 +81,7 @@ func (n *lane) attempt(ctx context.Context, b *batch, guess *found) error {
 		return err
 	}
 	n.l.known.keep(f)
+	n.l.stats.merged.Add(int64(len(f.moded.merged)))
 	return n.l.at("core.after_commit")
 }
 

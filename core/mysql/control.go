@@ -16,15 +16,21 @@ func (l *Ledger) SetState(ctx context.Context, id int64, state core.State) error
 	if state > core.Closed {
 		return fault.New(fault.Invalid, op, "the state is not open, frozen or closed")
 	}
-	return l.control(ctx, id, func(x *tx, a *core.Account) (string, error) {
+	return l.control(ctx, id, func(x *tx, h *locked) (string, error) {
+		a, balance := h.a, h.total()
 		switch {
 		case a.State == state:
 			return "", nil
 		case a.State == core.Closed:
 			return "", fault.New(fault.Conflict, op, "it is closed")
-		case state == core.Closed && (a.Balance != 0 || a.PendingDebits != 0 || a.PendingCredits != 0 || a.Buffered != 0):
+		case state == core.Closed && (balance != 0 || a.PendingDebits != 0 || a.PendingCredits != 0 || a.Buffered != 0):
 			return "", fault.New(fault.Conflict, op, "it has balance %d, pending debits %d and credits %d, and %d in the buffer; all have to be 0",
-				a.Balance, a.PendingDebits, a.PendingCredits, a.Buffered)
+				balance, a.PendingDebits, a.PendingCredits, a.Buffered)
+		}
+		if state == core.Closed && a.Mode == core.SubAccounts { // inner accounts that cancel one another out
+			if err := l.switchTo(ctx, x, h, core.RealTime, 0); err != nil {
+				return "", err
+			}
 		}
 		_, err := x.exec(ctx, op, fmt.Sprintf("UPDATE account_mode SET state='%s' WHERE account_id=%d", state, id))
 		return "state='" + state.String() + "'", err
@@ -36,7 +42,10 @@ func (l *Ledger) SetBounds(ctx context.Context, id int64, low, high *int64) erro
 	if !core.ValidBounds(low, high) {
 		return fault.New(fault.Invalid, fmt.Sprintf("set bounds of account %d", id), "min_balance is above max_balance")
 	}
-	return l.control(ctx, id, func(*tx, *core.Account) (string, error) {
+	return l.control(ctx, id, func(x *tx, h *locked) (string, error) {
+		if err := l.rebound(ctx, x, h, low, high); err != nil {
+			return "", err
+		}
 		return "min_balance=" + literal(low) + ", max_balance=" + literal(high), nil
 	})
 }
@@ -48,42 +57,40 @@ func literal(n *int64) string {
 	return strconv.FormatInt(*n, 10)
 }
 
-// SwitchMode is core.Control. Only the mode that an account has already is taken.
-func (l *Ledger) SwitchMode(ctx context.Context, id int64, mode core.Mode, _ int) error {
-	return l.control(ctx, id, func(_ *tx, a *core.Account) (string, error) {
-		if a.Mode == mode {
-			return "", nil
-		}
-		return "", fault.New(fault.Invalid, fmt.Sprintf("switch mode of account %d", id), "mode %s is not built yet", mode)
-	})
+// rebound prepares an account in another mode for other bounds.
+func (l *Ledger) rebound(ctx context.Context, x *tx, h *locked, low, high *int64) error {
+	op := fmt.Sprintf("set bounds of account %d", h.a.ID)
+	if h.a.Mode != core.Buffered && h.a.Mode != core.SubAccounts {
+		return nil
+	}
+	if high != nil {
+		return fault.New(fault.Conflict, op, "it is in %s, where nobody could keep a max_balance", h.a.Mode).WithHint("switch it to real_time first")
+	}
+	if h.a.Mode == core.Buffered || low == nil {
+		return nil
+	}
+	if err := l.collect(h); err != nil { // inner accounts that are below 0 may not be so any more
+		return err
+	}
+	if h.a.Available() < *low {
+		return fault.New(fault.Conflict, op, "it has %d available, which is below that, and is in sub_accounts", h.a.Available()).WithHint("switch it to real_time first")
+	}
+	if err := l.scatter(h, int(h.row.inner)); err != nil {
+		return err
+	}
+	return l.writeHeld(ctx, x, h)
 }
 
 // control changes one account: its mode's row, which posters of other modes share, and then its own are locked, f says what
 // to set ("": nothing).
-func (l *Ledger) control(ctx context.Context, id int64, f func(x *tx, a *core.Account) (string, error)) error {
+func (l *Ledger) control(ctx context.Context, id int64, f func(x *tx, h *locked) (string, error)) error {
 	defer l.known.forget(id)
-	return l.change(ctx, "control", func(x *tx) error {
-		const op = "lock account"
-		none := func(row) error { return nil }
-		if err := x.each(ctx, op, fmt.Sprintf("SELECT mode FROM account_mode WHERE account_id=%d FOR UPDATE", id), none); err != nil {
-			return err
-		}
-		b := newFound(core.Batch{})
-		if err := lockAccounts(ctx, x, b, []int64{id}); err != nil {
-			return err
-		}
-		a := b.Accounts[id]
-		if a == nil || a.Parent != 0 {
-			return noAccount("change", id)
-		}
-		err := x.each(ctx, op, fmt.Sprintf("SELECT COALESCE(SUM(amount), 0) FROM buffer WHERE account_id=%d", id), func(cells row) error {
-			a.Buffered = cells.num(0)
-			return nil
-		})
+	return l.changeOf(ctx, "control", func(x *tx) error {
+		h, err := l.hold(ctx, x, id, false)
 		if err != nil {
 			return err
 		}
-		set, err := f(x, a)
+		set, err := f(x, h)
 		if err != nil || set == "" {
 			return err
 		}
@@ -123,6 +130,11 @@ func (l *Ledger) Standing(ctx context.Context, id int64) (s core.Standing, err e
 	})
 	if err != nil {
 		return s, err
+	}
+	if s.Account.Buffered != 0 && s.Account.Strategy != "" {
+		if s.Funds, err = fundsOf(ctx, x, id, s.Funds); err != nil {
+			return s, err
+		}
 	}
 	s.Uses, err = l.usesOf(ctx, x, id, version, s.Day)
 	return s, err

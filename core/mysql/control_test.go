@@ -137,7 +137,7 @@ func TestControl(t *testing.T) {
 	}
 	for name, err := range map[string]error{
 		"closing with a balance": l.SetState(t.Context(), 1, core.Closed),
-		"another mode":           l.SwitchMode(t.Context(), 1, core.Simple, 0),
+		"an unknown mode":        l.SwitchMode(t.Context(), 1, core.Simple+1, 0),
 		"no such account":        l.SetBounds(t.Context(), 99, nil, nil),
 		"crossed bounds":         l.SetBounds(t.Context(), 1, ptr(int64(2)), ptr(int64(1))),
 	} {

@@ -29,6 +29,7 @@ type lane struct {
 	from    int           // its next transfer
 	x       *tx           // its connection; nil: none yet
 	blind   int           // batches to go without a guess
+	beside  bool          // it does single transfers of Simple accounts
 	memory  guessed       // for the next guess
 }
 
@@ -51,8 +52,10 @@ type item struct {
 
 // batch is what one transaction shall do. Its time is fixed: doing it again gives the same rows.
 type batch struct {
-	items []*item
-	now   time.Time
+	items    []*item
+	now      time.Time
+	want     map[int64]bool // accounts of which all has to be read
+	attempts int
 }
 
 // Run runs the lanes: they post what waits until ctx ends. It returns nil after the batches in flight. It may be called
@@ -68,7 +71,11 @@ func (l *Ledger) Run(ctx context.Context) error {
 		n := &lane{l: l, wake: make(chan struct{}, 1)}
 		g.Go(func() error { return n.run(ctx) })
 	}
+	if l.cfg.MergeEvery > 0 {
+		g.Go(func() error { return l.keepMerging(ctx) })
+	}
 	err := g.Wait()
+	l.endSimple()
 	l.cfg.Log.Info("ledger stopped")
 	return err
 }
@@ -166,7 +173,7 @@ func (n *lane) answer(b *batch, err error) {
 		}
 	}
 	l.queued.Add(-int64(len(b.items)))
-	l.queue.release(n, done, n.rest != nil)
+	l.queue.release(n, done)
 	for _, r := range done {
 		close(r.done)
 	}
@@ -204,6 +211,7 @@ func (n *lane) post(ctx context.Context, b *batch) error {
 			return err
 		}
 		n.l.stats.retries.Add(1)
+		b.attempts++
 		n.blind = 1 // somebody else is at work, or the known states are doubtful
 		if missing == nil {
 			wait(ctx, pause)
@@ -216,19 +224,22 @@ func (n *lane) post(ctx context.Context, b *batch) error {
 func (n *lane) try(ctx context.Context, b *batch) error {
 	ctx, cancel := context.WithTimeout(ctx, batchLimit)
 	defer cancel()
+	if n.beside {
+		return n.attemptSimple(ctx, b)
+	}
 	if n.blind > 0 {
 		n.blind--
-		return n.attempt(ctx, b, nil)
+		return n.attemptWhole(ctx, b)
 	}
 	guess := n.guess(b)
 	if guess == nil {
-		return n.attempt(ctx, b, nil)
+		return n.attemptWhole(ctx, b)
 	}
 	err := n.attempt(ctx, b, guess)
 	if errors.Is(err, errWrongGuess) {
 		n.l.stats.missed.Add(1)
 		n.blind = 8 // another poster's accounts, or replays: both come in runs
-		return n.attempt(ctx, b, nil)
+		return n.attemptWhole(ctx, b)
 	}
 	if err == nil {
 		n.l.stats.guessed.Add(1)

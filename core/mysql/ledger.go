@@ -46,6 +46,8 @@ type Config struct {
 	Consumers []string
 	// AllowUnsafe opens a ledger on a server that may forget what it acknowledged.
 	AllowUnsafe bool
+	// MergeEvery is how often buffers are merged. 0: 1 s; below 0: never by Run.
+	MergeEvery time.Duration
 	// Log may be nil.
 	Log *slog.Logger
 	// At is hit at the named crash points; nil: none.
@@ -65,20 +67,27 @@ type Ledger struct {
 	stamp           stamp
 	pace            pace
 	purged          purged
+	modes           modes
+	simple          chan *lane // those that are free
 	stats           counters
 }
 
 // Stats are counts since New.
 type Stats struct {
 	Batches, Applied, Replayed, Conflicts, Refused, Failed int64
-	Late                                                   int64 // rows written to late shards
-	Retries, Ambiguous                                     int64 // batches done again; of those, after a commit without an answer
-	Guessed, Missed                                        int64 // batches whose answers were guessed rightly, wrongly
-	Queued                                                 int64 // transfers waiting now
+	Late                                                   int64     // rows written to late shards
+	Retries, Ambiguous                                     int64     // batches done again; of those, after a commit without an answer
+	Guessed, Missed                                        int64     // batches whose answers were guessed rightly, wrongly
+	Queued                                                 int64     // transfers waiting now
+	Simple                                                 int64     // transfers posted beside the lanes
+	Merged                                                 int64     // rows of buffers that became entries
+	Buffered                                               int64     // rows in buffers at Run's last look
+	BufferedSince                                          time.Time // when the oldest of them was posted
 }
 
 type counters struct {
 	batches, late, retries, ambiguous, guessed, missed atomic.Int64
+	simple, merged, buffered, bufferedSince            atomic.Int64
 	outcomes                                           [5]atomic.Int64 // by core.Outcome
 }
 
@@ -94,6 +103,13 @@ func MoreCrashPoints() []string {
 	return []string{"core.before_side", "core.after_side", "core.before_orders", "core.after_orders", "core.before_outbox",
 		"core.after_outbox", "core.before_control", "core.after_control", "core.before_expire", "core.after_expire",
 		"core.before_settings", "core.after_settings", "core.before_done", "core.after_done", "core.before_purge", "core.after_purge"}
+}
+
+// ModeCrashPoints lists the points that only ledgers hit which have accounts in other modes than RealTime.
+func ModeCrashPoints() []string {
+	return []string{"core.before_inner", "core.after_inner", "core.before_buffer", "core.after_buffer", "core.before_merged", "core.after_merged",
+		"core.after_unbuffered", "core.before_merge", "core.after_merge", "core.before_simple", "core.after_simple",
+		"core.before_switch", "core.after_switch"}
 }
 
 // New checks the configuration and the server, and makes the tables that are missing, the late shards and strata's own among
@@ -113,6 +129,7 @@ func New(ctx context.Context, cfg Config) (*Ledger, error) {
 	l := &Ledger{cfg: cfg, queue: newQueue(cfg.Lanes, joinAt), ended: make(chan struct{})}
 	l.transfer, l.entry = skeleton(specs[0]), skeleton(specs[1])
 	l.known.accounts = map[int64]*core.Account{}
+	l.startSimple()
 	return l, l.makeTables(ctx)
 }
 
@@ -147,6 +164,9 @@ func (c *Config) setDefaults() {
 	if c.Lanes == 0 {
 		c.Lanes = defaultLanes
 	}
+	if c.MergeEvery == 0 {
+		c.MergeEvery = time.Second
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -163,9 +183,14 @@ func skeleton(s catalog.Spec) *catalog.Dataset {
 func (l *Ledger) Stats() Stats {
 	c := &l.stats
 	n := func(o core.Outcome) int64 { return c.outcomes[o].Load() }
-	return Stats{Batches: c.batches.Load(), Applied: n(core.Applied), Replayed: n(core.Replayed), Conflicts: n(core.Conflict),
+	s := Stats{Batches: c.batches.Load(), Applied: n(core.Applied), Replayed: n(core.Replayed), Conflicts: n(core.Conflict),
 		Refused: n(core.Refused), Failed: n(core.Failed), Late: c.late.Load(), Retries: c.retries.Load(),
-		Ambiguous: c.ambiguous.Load(), Guessed: c.guessed.Load(), Missed: c.missed.Load(), Queued: l.queued.Load()}
+		Ambiguous: c.ambiguous.Load(), Guessed: c.guessed.Load(), Missed: c.missed.Load(), Queued: l.queued.Load(),
+		Simple: c.simple.Load(), Merged: c.merged.Load(), Buffered: c.buffered.Load()}
+	if at := c.bufferedSince.Load(); at != 0 {
+		s.BufferedSince = time.UnixMicro(at).UTC()
+	}
+	return s
 }
 
 // Post is core.Poster. A context that ends before a lane has taken the call takes it back; later, Post waits for the
@@ -185,6 +210,14 @@ func (l *Ledger) Post(ctx context.Context, transfers []core.Transfer) ([]core.An
 			WithHint("post again with the same ids")
 	}
 	r := newRequest(transfers)
+	if l.modes.some.Load() {
+		if done, err := l.postSimple(ctx, r); done || err != nil {
+			l.queued.Add(-n)
+			r.err = err
+			return r.result()
+		}
+		r.shared = l.modes.shared(r)
+	}
 	l.queue.push(r)
 	select {
 	case <-r.done:

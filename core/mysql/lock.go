@@ -21,6 +21,7 @@ type found struct {
 	uses         map[core.UseKey]bool
 	reservations map[string]bool
 	guess        *guessed // nil: everything was read
+	moded        moded    // accounts that left RealTime once
 }
 
 // transfers are those that shall be applied.
@@ -33,9 +34,9 @@ func transfers(items []*item) []*core.Transfer {
 }
 
 // lock reads all that the transfers need, in the one order of locks: day, reservations, originals, uses, accounts, funds.
-func (l *Ledger) lock(ctx context.Context, x *tx, fresh []*item, now time.Time) (*found, error) {
-	f := newFound(core.Batch{Now: now, Horizon: l.cfg.Horizon})
-	f.fresh = fresh
+func (l *Ledger) lock(ctx context.Context, x *tx, fresh []*item, b *batch) (*found, error) {
+	f := newFound(core.Batch{Now: b.now, Horizon: l.cfg.Horizon, Attempt: b.attempts})
+	f.fresh, f.moded.want = fresh, b.want
 	if err := l.lockDay(ctx, x, f); err != nil {
 		return nil, err
 	}
@@ -47,7 +48,7 @@ func (l *Ledger) lock(ctx context.Context, x *tx, fresh []*item, now time.Time) 
 	if err := lockOriginals(ctx, x, f, originals); err != nil {
 		return nil, err
 	}
-	return f, lockNeeds(ctx, x, f, f.Needs(ts))
+	return f, l.lockNeeds(ctx, x, f, f.Needs(ts))
 }
 
 func newFound(b core.Batch) *found {
@@ -56,10 +57,18 @@ func newFound(b core.Batch) *found {
 	return &found{Batch: b, uses: map[core.UseKey]bool{}, reservations: map[string]bool{}}
 }
 
-// lockNeeds locks uses, accounts and funds.
-func lockNeeds(ctx context.Context, x *tx, f *found, needs core.Needs) error {
+// lockNeeds locks modes, uses, accounts and funds.
+func (l *Ledger) lockNeeds(ctx context.Context, x *tx, f *found, needs core.Needs) error {
+	if f.modes > 0 {
+		if err := l.lockModes(ctx, x, f, needs); err != nil {
+			return err
+		}
+	}
 	if err := readUses(ctx, x, f, needs.Uses, " FOR UPDATE"); err != nil {
 		return err
+	}
+	if len(f.moded.of) > 0 {
+		return l.lockModed(ctx, x, f, needs)
 	}
 	if err := lockAccounts(ctx, x, f, needs.Accounts); err != nil {
 		return err

@@ -15,7 +15,8 @@ type request struct {
 	answers   []core.Answer
 	left      int
 	err       error
-	taken     bool // by a lane, or back by its caller; the queue's lock
+	taken     bool           // by a lane, or back by its caller; the queue's lock
+	shared    map[int64]bool // accounts that several lanes may work on; nil: none
 	done      chan struct{}
 }
 
@@ -37,11 +38,15 @@ func (r *request) result() ([]core.Answer, error) {
 	return r.answers, nil
 }
 
-// accounts gives every account that the call names to f until f returns false.
+// accounts gives every account that the call names to f until f returns false, but for those that are shared.
 func (r *request) accounts(f func(id int64) bool) bool {
 	for i := range r.transfers {
 		for j := range r.transfers[i].Legs {
-			if !f(r.transfers[i].Legs[j].Account) {
+			id := r.transfers[i].Legs[j].Account
+			if len(r.shared) > 0 && r.shared[id] {
+				continue
+			}
+			if !f(id) {
 				return false
 			}
 		}
@@ -60,7 +65,7 @@ type queue struct {
 	blocked map[int64]struct{}
 	busy    map[int64]claim // nil with a single lane
 	idle    []*lane
-	working int // lanes that have a batch
+	working int // lanes that have a batch, or look for the next
 	alone   int // one more lane joins those at work when so many transfers wait
 	size    int // transfers waiting
 }
@@ -175,6 +180,7 @@ func (q *queue) next(n *lane, idle bool) *request {
 		return r
 	}
 	if idle {
+		q.works(n, false)
 		q.idle = append(q.idle, n)
 	}
 	return nil
@@ -215,11 +221,10 @@ func (q *queue) started() {
 	}
 }
 
-// release gives back what the lane had for calls that are done. more: it goes on with a call.
-func (q *queue) release(n *lane, done []*request, more bool) {
+// release gives back what the lane had for calls that are done. It takes what waits itself, until it finds nothing.
+func (q *queue) release(n *lane, done []*request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.works(n, more)
 	if q.busy != nil {
 		for _, r := range done {
 			r.accounts(func(id int64) bool {

@@ -56,7 +56,7 @@ func TestQueue_gives_an_account_to_one_lane_at_a_time(t *testing.T) {
 			}
 			taken += len(batch)
 			mu.Unlock()
-			q.release(n, batch, false)
+			q.release(n, batch)
 		}
 	}
 	for i := range lanes {

@@ -108,7 +108,7 @@ func (l *Ledger) expire(ctx context.Context, x *tx, ids []string) (int, error) {
 	if err := lockReservations(ctx, x, f, ids); err != nil {
 		return 0, err
 	}
-	if err := lockNeeds(ctx, x, f, f.ExpireNeeds()); err != nil {
+	if err := l.lockNeeds(ctx, x, f, f.ExpireNeeds()); err != nil {
 		return 0, err
 	}
 	n := f.Expire()

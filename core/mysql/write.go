@@ -25,17 +25,16 @@ func (n *lane) write(ctx context.Context, x *tx, b *batch, f *found, answers boo
 		return err
 	}
 	rows := f.booked()
-	if err := n.l.writeTransfers(ctx, x, b.now, f, rows); err != nil {
-		return err
-	}
-	if err := n.l.writeEntries(ctx, x, b.now, f, rows); err != nil {
+	if err := n.l.writeRows(ctx, x, b.now, f, rows); err != nil {
 		return err
 	}
 	if err := n.l.at("core.after_rows"); err != nil {
 		return err
 	}
-	if err := writeBalances(ctx, x, f); err != nil {
-		return err
+	if !n.beside {
+		if err := writeBalances(ctx, x, f); err != nil {
+			return err
+		}
 	}
 	if err := n.l.at("core.after_balances"); err != nil {
 		return err
@@ -51,6 +50,21 @@ func (n *lane) write(ctx context.Context, x *tx, b *batch, f *found, answers boo
 		" ON DUPLICATE KEY UPDATE outcome=VALUES(outcome), answer=VALUES(answer)", len(f.fresh),
 		func(q *text, i int) { q.answer(f.fresh[i], now, true) })
 	return err
+}
+
+// writeRows inserts transfers, entries and what waits in buffers, those of the ledger's own transfers too.
+func (l *Ledger) writeRows(ctx context.Context, x *tx, now time.Time, f *found, rows []booked) error {
+	rows, err := l.writeMoves(ctx, x, now, f, rows)
+	if err != nil {
+		return err
+	}
+	if err := l.writeTransfers(ctx, x, now, f, rows); err != nil {
+		return err
+	}
+	if err := l.writeEntries(ctx, x, now, f, rows); err != nil {
+		return err
+	}
+	return l.writeBuffers(ctx, x, now, f, rows)
 }
 
 // booked lists the fresh transfers that were booked: no Try, no Cancel.
