@@ -20,9 +20,9 @@ type Accounts interface {
 type Poster interface {
 	// Post applies transfers in order and returns one answer each, in order, after they are durable. Each sees the balances
 	// that the one before it left. The same id may stand in a call twice: the second gets what a later call would get. Safe
-	// for concurrent use. An error means that nothing is known about any transfer of the call: post the same again.
-	// fault.Busy: the queue is full, nothing was taken; its
-	// RetryAfter says when to come again (errors.As). No transfers: no answers and no error.
+	// for concurrent use. Linked transfers are applied as a whole or refused as a whole. An error means that nothing is known
+	// about any transfer of the call: post the same again. fault.Busy: the queue is full, nothing was taken; its RetryAfter
+	// says when to come again (errors.As). No transfers: no answers and no error.
 	Post(ctx context.Context, transfers []Transfer) ([]Answer, error)
 	// Answer returns what the id is remembered with, Replayed or Refused, and whether it is remembered at all.
 	Answer(ctx context.Context, id string) (Answer, bool, error)
@@ -43,14 +43,18 @@ type Days interface {
 // Control opens, freezes, closes and switches accounts, and shows them with all that hangs on them.
 type Control interface {
 	// SetState changes an account's state; what is posted after its return sees it. Closing needs balance 0 and nothing
-	// pending or buffered, else fault.Conflict; a closed account stays closed (fault.Conflict).
+	// pending or buffered, else fault.Conflict; a closed account stays closed (fault.Conflict). The same state again does
+	// nothing.
 	SetState(ctx context.Context, id int64, state State) error
-	// SetBounds changes minimum and maximum; what stands beyond the new bounds stays.
+	// SetBounds changes minimum and maximum; what stands beyond the new bounds stays. A minimum above the maximum is
+	// fault.Invalid.
 	SetBounds(ctx context.Context, id int64, low, high *int64) error
 	// SwitchMode changes how the account is posted to, under load; inner is the number of inner accounts of SubAccounts, 2
-	// to 64. Leaving Buffered merges first, leaving SubAccounts moves all balances back. The same mode again does nothing.
+	// to 64, else fault.Invalid. Leaving Buffered merges first, leaving SubAccounts moves all balances back. The same mode
+	// again does nothing. Buffered is fault.Conflict where the account is not Bufferable.
 	SwitchMode(ctx context.Context, id int64, mode Mode, inner int) error
-	// Standing shows the account, its funds and its limits' uses of the open accounting date, all of one moment.
+	// Standing shows the account, its funds and its limits' uses of the open accounting date, all of one moment. What is 0 is
+	// not among funds and uses.
 	Standing(ctx context.Context, id int64) (Standing, error)
 	// List returns up to limit accounts with ids after the given one, ascending, without inner ones.
 	List(ctx context.Context, after int64, limit int) ([]Account, error)
@@ -60,7 +64,7 @@ type Control interface {
 type Standing struct {
 	Account Account
 	Funds   []Fund // by nature
-	Uses    []Use  // of the open date's periods
+	Uses    []Use  // of limits for accounts in the open date's periods, by limit and period
 	Day     time.Time
 }
 
@@ -82,9 +86,10 @@ type Tuning interface {
 	// Settings returns the version in force; number 0 and no rules where none was ever put.
 	Settings(ctx context.Context) (Version, error)
 	// PutSettings puts the next version in force: base is the number that the change was made from, another one in force is
-	// fault.Conflict. Bad values are fault.Invalid, and name the field; nothing changes.
+	// fault.Conflict. Bad values are fault.Invalid, and name the field, as is a change without an author; nothing changes.
 	PutSettings(ctx context.Context, base int64, s Settings, author, reason string) (Version, error)
-	// RollBack puts the settings before the present ones in force again, as a new version.
+	// RollBack puts the settings before the present ones in force again, as a new version; fault.NotFound where none were
+	// ever put.
 	RollBack(ctx context.Context, author, reason string) (Version, error)
 	// SettingsHistory returns up to limit versions, the newest first.
 	SettingsHistory(ctx context.Context, limit int) ([]Version, error)

@@ -11,7 +11,8 @@ type Settings struct {
 	Strategies []Strategy `json:"strategies,omitempty"`
 }
 
-// Limit bounds what passes. Amounts are sums of debits, minor units of Unit; accounts without it are not counted.
+// Limit bounds what passes. Amounts are sums of debits, minor units of Unit; accounts without it are not counted, nor are
+// transfers without a tenant for a limit of tenants.
 type Limit struct {
 	Name  string `json:"name"`  // unique; visible ASCII, at most 48
 	Scope string `json:"scope"` // account, tenant, operation (the transfer's kind), ledger
@@ -21,7 +22,7 @@ type Limit struct {
 	Unit      string   `json:"unit"`
 	Per       string   `json:"per"`                  // transfer, day, month: of the accounting date
 	MaxAmount *int64   `json:"max_amount,omitempty"` // minor units
-	MaxCount  *int64   `json:"max_count,omitempty"`  // transfers; not per transfer
+	MaxCount  *int64   `json:"max_count,omitempty"`  // transfers; not per transfer. One of both is there
 }
 
 // Use is how much of a Limit is used: (limit, subject, period) is its key.
@@ -57,7 +58,7 @@ type Strategy struct {
 
 // NatureRule is what a nature may be debited for.
 type NatureRule struct {
-	Name     string   `json:"name"`
+	Name     string   `json:"name"`               // visible ASCII without quote and backslash, at most 24
 	Kinds    []string `json:"kinds,omitempty"`    // operations; none: all
 	Products []string `json:"products,omitempty"` // it buys these only; none: no restriction
 	// RefundOnly: debited only by a Reverse of the transfer that brought it in.

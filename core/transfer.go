@@ -29,8 +29,8 @@ type Leg struct {
 	Account int64
 	Unit    string
 	Amount  int64
-	// Nature is where the money comes from, on a credit to an account with a Strategy; "" is the Strategy's default. A debit
-	// has none: the Strategy says what is spent.
+	// Nature is where the money comes from, on a credit to an account with a Strategy, as far as the credit inherits none
+	// from payers whose balances are split; "" is the Strategy's default. A debit has none: the Strategy says what is spent.
 	Nature string
 }
 

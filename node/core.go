@@ -46,7 +46,7 @@ func (n *Node) Core(ctx context.Context) (*Ledgers, error) {
 		return nil, err
 	}
 	c.Book, err = daybook.New(ctx, daybook.Config{DB: w, Reader: n.live, TransferShards: n.cfg.TransferShards, EntryShards: n.cfg.EntryShards,
-		Now: n.now, Log: n.log, At: n.at})
+		Merger: ledger, Now: n.now, Log: n.log, At: n.at})
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +181,7 @@ func (c *Ledgers) stopLanes(stop context.CancelFunc, ended <-chan error) error {
 
 // REST is the ledger's HTTP API, under /v1.
 func (c *Ledgers) REST() (*rest.Server, error) {
-	cfg := rest.Config{Ledger: c.Ledger, Log: c.node.log, Now: c.node.now, Audit: func(a rest.Act) {
+	cfg := rest.Config{Ledger: restLedger{c.Ledger, c}, Log: c.node.log, Now: c.node.now, Audit: func(a rest.Act) {
 		if a.Name == "postTransfer" || a.Name == "postBatch" || a.Name == "postCase" {
 			return // the transfers are their own record
 		}
@@ -195,6 +195,15 @@ func (c *Ledgers) REST() (*rest.Server, error) {
 	}
 	return rest.New(cfg)
 }
+
+// restLedger cuts the day of all ledgers where there are several.
+type restLedger struct {
+	*coremysql.Ledger
+	c *Ledgers
+}
+
+// CutDay is core.Days.
+func (r restLedger) CutDay(ctx context.Context, date time.Time) error { return r.c.CutDay(ctx, date) }
 
 // restNotices shows the notifier as the API wants it.
 type restNotices struct{ n *notice.Notifier }

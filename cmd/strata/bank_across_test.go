@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -231,6 +232,40 @@ func (l *league) participantDies() {
 	l.whole(id, legs)
 }
 
+// served lets a serving process carry out what a coordinator left that died, and cut the day of all ledgers by the API.
+func (l *league) served() {
+	l.t.Helper()
+	url := (&rig{t: l.t, config: l.config}).serve()
+	for _, point := range []string{"across.after_try", "across.after_decide", "across.after_confirm"} {
+		id, file, legs := l.transfer(false)
+		l.run(point, "post", file)
+		localtest.Eventually(l.t, runLimit, "the end of "+id, func() (bool, error) {
+			l.due()
+			return l.ask("main", "SELECT COUNT(*) FROM across WHERE id=? AND state='done'", id) == "1", nil
+		})
+		l.whole(id, legs)
+	}
+	l.date = l.date.AddDate(0, 0, 1)
+	text := l.date.Format(time.DateOnly)
+	req, err := http.NewRequestWithContext(l.t.Context(), http.MethodPost, url+"/v1/day/cut", strings.NewReader(fmt.Sprintf(`{"date":%q}`, text)))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+		l.t.Errorf("cut day: %s, %v", resp.Status, err)
+	}
+	for _, name := range l.names {
+		if have := l.ask(name, "SELECT accounting_date FROM day"); !strings.HasPrefix(have, text) {
+			l.t.Errorf("cut by the API: ledger %s is on %s instead of %s", name, have, text)
+		}
+	}
+}
+
 // proven ends a league: each ledger is right by itself, all are right together, and what was posted is answered again.
 func (l *league) proven() {
 	l.t.Helper()
@@ -252,6 +287,7 @@ func TestBank_across(t *testing.T) {
 		l.dies(point)
 	}
 	l.participantDies()
+	l.served()
 	l.proven()
 }
 
@@ -271,6 +307,7 @@ func TestSoak_bank_across(t *testing.T) {
 		for range 5 {
 			l.participantDies()
 		}
+		l.served()
 		l.proven()
 	})
 }

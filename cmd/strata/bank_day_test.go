@@ -28,7 +28,7 @@ func daysRound(t *testing.T, seed uint64, cuts int) {
 	t.Helper()
 	b := newBank(t, seed, bankSpec{maria: localtest.Shared(t), tellers: 2})
 	b.open()
-	b.switchAll(b.modes())
+	b.switchAll()
 	var day struct{ Date string }
 	b.json("/v1/day", &day)
 	date, err := time.Parse(time.DateOnly, day.Date)

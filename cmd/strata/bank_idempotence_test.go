@@ -37,6 +37,7 @@ func idempotenceRound(t *testing.T, seed uint64, retries int) {
 		b.tellers[i].start()
 	}
 	b.open()
+	b.switchAll()
 	b.units = 0 // the loaded accounts are there, too
 	early := len(past) / 3
 	b.retryAll(b.clerk("early"), past[:early])

@@ -22,7 +22,7 @@ const (
 	payer    = 100 // to 115
 	merchant = 200 // to 203: no bounds
 	hot      = 210 // 211: hot, with the minimum 0
-	moded    = 220 // 221, 222: buffered, sub_accounts, simple where there are modes
+	moded    = 220 // to 223: buffered, sub_accounts, simple, simple
 	points   = 300 // to 315
 	users    = 16
 	nobody   = 999 // there is none
@@ -56,7 +56,7 @@ func (b *bank) open() {
 		add(merchant+i, "CNY", false)
 	}
 	add(hot, "CNY", false)
-	for _, id := range []int64{hot + 1, moded, moded + 1, moded + 2} {
+	for _, id := range []int64{hot + 1, moded, moded + 1, moded + 2, moded + 3} {
 		add(id, "CNY", true)
 		pay(vault, id, purse, "CNY")
 	}
@@ -71,20 +71,6 @@ func (b *bank) open() {
 	}
 }
 
-// modes are those that the ledger can switch to, found by asking once.
-func (b *bank) modes() []string {
-	status, answer := 0, []byte(nil)
-	b.await(runLimit, func() bool {
-		status, answer = b.ask(b.tellers[0], http.MethodPatch, fmt.Sprint("/v1/accounts/", moded), []byte(`{"mode":"buffered"}`))
-		return status == 200 || status == 400
-	})
-	if status != 200 {
-		b.t.Logf("SKIPPED: modes: %d %s", status, answer)
-		return nil
-	}
-	return []string{"buffered", "sub_accounts", "simple"}
-}
-
 // switchMode switches; the same again does nothing, so it may be asked until it is answered.
 func (b *bank) switchMode(id int64, mode string) {
 	body := fmt.Sprintf(`{"mode":%q}`, mode)
@@ -95,8 +81,8 @@ func (b *bank) switchMode(id int64, mode string) {
 }
 
 // switchAll puts the accounts that are there for it into a mode each.
-func (b *bank) switchAll(modes []string) {
-	for i, mode := range modes {
+func (b *bank) switchAll() {
+	for i, mode := range []string{"buffered", "sub_accounts", "simple", "simple"} {
 		b.switchMode(moded+int64(i), mode)
 	}
 }
@@ -132,7 +118,7 @@ func (c *clerk) user() int64 { return payer + c.Int64N(users) }
 
 // payee is often a hot account, and sometimes one with a mode.
 func (c *clerk) payee() int64 {
-	return []int64{hot, hot, hot + 1, merchant + c.Int64N(4), moded + c.Int64N(3), moded + c.Int64N(3), c.user(), vault}[c.IntN(8)]
+	return []int64{hot, hot, hot + 1, merchant + c.Int64N(4), moded + c.Int64N(4), moded + c.Int64N(4), c.user(), vault}[c.IntN(8)]
 }
 
 func leg(account int64, unit string, amount int64) core.Leg {
@@ -147,6 +133,10 @@ func (c *clerk) pay(kind string, from, to, amount int64) core.Transfer {
 }
 
 func (c *clerk) payment() core.Transfer {
+	if c.IntN(8) == 0 { // between simple accounts only, which goes beside the lanes where it is alone
+		k := c.Int64N(2)
+		return c.pay("payment", moded+2+k, moded+3-k, 1+c.Int64N(900))
+	}
 	from, to := c.user(), c.payee()
 	for from == to {
 		to = c.payee()

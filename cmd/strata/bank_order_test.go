@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 
@@ -200,13 +199,13 @@ func (b *bank) edge(kind string, n int, account int64) {
 	}
 }
 
-// TestBank_frozen freezes accounts under load: what is sent after the answer is refused by every process, until it is open
+// TestBank_modes switches modes and freezes accounts under load: what is sent after a freeze was answered is refused by every process, until it is open
 // again.
-func TestBank_frozen(t *testing.T) {
+func TestBank_modes(t *testing.T) {
 	t.Parallel()
 	b := newBank(t, 1, bankSpec{maria: localtest.Shared(t), tellers: 2})
 	b.open()
-	frozenAndSwitched(b, 4)
+	frozenAndSwitched(b, 6)
 }
 
 // TestSoak_bank_modes is the same for new seeds.
@@ -221,7 +220,9 @@ func TestSoak_bank_modes(t *testing.T) {
 // frozenAndSwitched freezes accounts and switches modes under load.
 func frozenAndSwitched(b *bank, turns int) {
 	b.t.Helper()
-	modes := b.modes()
+	modes := []string{"buffered", "sub_accounts", "simple"}
+	accounts := []int64{hot, hot + 1, moded, moded + 1, moded + 2, moded + 3}
+	b.switchAll()
 	stop := make(chan struct{})
 	reads := 0
 	var watching sync.WaitGroup
@@ -229,13 +230,10 @@ func frozenAndSwitched(b *bank, turns int) {
 	b.load(6, "c", func() {
 		c := b.clerk("boss")
 		for i := range turns {
-			id := []int64{hot, hot + 1, moded, moded + 1, moded + 2}[i%5]
-			b.freeze(c, id)
+			b.freeze(c, accounts[i%len(accounts)])
 			for range 2 {
-				if len(modes) > 0 {
-					b.switchMode(hot+c.Int64N(2), modes[c.IntN(3)])
-					b.switchMode(moded+c.Int64N(3), append(modes, "real_time")[c.IntN(4)])
-				}
+				b.switchMode(hot+c.Int64N(2), modes[c.IntN(3)])
+				b.switchMode(moded+c.Int64N(4), append(modes, "real_time")[c.IntN(4)])
 				b.more(60)
 			}
 			if b.t.Failed() {
@@ -243,16 +241,14 @@ func frozenAndSwitched(b *bank, turns int) {
 			}
 		}
 	})
-	for _, id := range []int64{hot, hot + 1, moded, moded + 1, moded + 2} {
-		if len(modes) > 0 {
-			b.switchMode(id, "real_time")
-		}
+	for _, id := range accounts {
+		b.switchMode(id, "real_time")
 	}
 	close(stop)
 	watching.Wait()
 	b.check()
 	b.prove()
-	b.t.Logf("seed %d: %d reads of all balances, modes %s; %s", b.seed, reads, strings.Join(modes, " "), b.book.counts())
+	b.t.Logf("seed %d: %d reads of all balances; %s", b.seed, reads, b.book.counts())
 }
 
 // freeze freezes an account, sees that nothing passes, and opens it again.

@@ -54,6 +54,7 @@ type bank struct {
 	maria   *local.Maria
 	live    string // DSN of the ledger's database, without any proxy
 	archive string
+	control string  // schema
 	db      *sql.DB // on live
 	config  string  // of commands
 	tellers []*teller
@@ -82,6 +83,7 @@ func newBank(t *testing.T, seed uint64, spec bankSpec) *bank {
 	}
 	b.live, b.archive = localtest.Schema(t, b.maria), localtest.Schema(t, b.maria)
 	control := localtest.Schema(t, b.maria)
+	_, b.control, _ = strings.Cut(control, ")/")
 	b.db = localtest.DB(t, b.live)
 	b.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, ResponseHeaderTimeout: 15 * time.Second}}
 	t.Cleanup(b.client.CloseIdleConnections)

@@ -25,7 +25,7 @@ func bankRound(t *testing.T, seed uint64, kills int) {
 	t.Helper()
 	b := newBank(t, seed, bankSpec{tellers: 2})
 	b.open()
-	b.switchAll(b.modes())
+	b.switchAll()
 	stop := make(chan struct{})
 	reads := 0
 	var watching sync.WaitGroup

@@ -35,7 +35,7 @@ func wireRound(t *testing.T, seed uint64, cuts int) {
 	})
 	b := newBank(t, seed, bankSpec{maria: m, tellers: 2, via: wire.Addr()})
 	b.open()
-	b.switchAll(b.modes())
+	b.switchAll()
 	b.load(6, "c", func() {
 		r := b.random(99)
 		for range cuts {

@@ -130,11 +130,17 @@ func sameHash(t *core.Transfer, want string) bool {
 }
 
 // tryNatures lets credits to split accounts name natures: first what is likely, then every combination of none, the natures
-// that a credit brought, and those of its strategy. Where there are more than maxTries, c.untold says that not all were tried.
+// that a credit brought, and those of the strategies. c.untold says that not all were tried: where there are more than maxTries,
+// or where a payer's natures were inherited, since then what the credit named was not looked at.
 func (c *checker) tryNatures(t core.Transfer, want string, whole []leg) bool {
 	n := naming{want: want, t: t}
+	inherited := false
 	for i := range whole {
-		if whole[i].amount <= 0 || len(whole[i].funds) == 0 {
+		if len(whole[i].funds) == 0 {
+			continue
+		}
+		if whole[i].amount <= 0 {
+			inherited = true
 			continue
 		}
 		parts, _ := core.ParseParts(string(whole[i].funds)) // named with the entry
@@ -146,7 +152,7 @@ func (c *checker) tryNatures(t core.Transfer, want string, whole []leg) bool {
 		if a := c.accounts[whole[i].row]; a != nil {
 			strategy = a.strategy
 		}
-		for _, nature := range c.limits.natures(strategy) {
+		for _, nature := range c.limits.natures {
 			if !slices.Contains(all, nature) {
 				all = append(all, nature)
 			}
@@ -159,6 +165,7 @@ func (c *checker) tryNatures(t core.Transfer, want string, whole []leg) bool {
 	if len(n.at) == 0 {
 		return false
 	}
+	c.untold = c.untold || inherited
 	n.t.Legs = slices.Clone(t.Legs)
 	for _, names := range [][][]string{n.likely, n.own, n.all} {
 		found, whole := n.product(names)

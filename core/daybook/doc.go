@@ -47,7 +47,8 @@
 // the report.
 //
 // What can't be derived, and is not claimed to be: names, tenants, sides, bounds and metadata of accounts; the body of settings;
-// the words of a refusal, and the body's hash of one; of a cancel, what it was; late tries; the balance that was told with a buffered
+// the words of a refusal, and the body's hash of one; of a cancel, what it was; a nature that a credit named where it inherited
+// its payer's, and with it that body's hash (such bodies are counted); late tries; the balance that was told with a buffered
 // or reserved leg; the stamp of an order; uses of limits in past periods, and of limits that were not in force, counting alike,
 // since the first posting of their period. Ids, orders and reservations from before Remembered may be gone. Rows of a date that
 // is being frozen are not compared. Sums of an account are compared modulo 2^64, which a balance fits.

@@ -114,22 +114,30 @@ func (c *checker) ended(g []record) error {
 	return c.partials(partial, original, r.Transfer.Legs)
 }
 
-// place finds which legs of the original an ending's legs are of: those that are zero have left no entry. sign is -1 for a
-// reversal.
-func place(of, legs []core.Leg, sign int64) ([]int, bool) {
+// place finds which legs of the original an ending's legs are of: those that are zero have left no entry. It calls try with
+// every way to see it, at most maxTries, until that says yes; nil takes the first. sign is -1 for a reversal.
+func place(of, legs []core.Leg, sign int64, try func(at []int) bool) ([]int, bool) {
 	at := make([]int, len(legs))
-	k := 0
-	for i, l := range legs {
-		for k < len(of) && (of[k].Account != l.Account || (of[k].Amount*sign > 0) != (l.Amount > 0)) {
-			k++
+	tries := 0
+	var from func(i, k int) bool
+	from = func(i, k int) bool {
+		if i == len(legs) {
+			tries++
+			return try == nil || try(at) || tries == maxTries
 		}
-		if k == len(of) {
-			return nil, false
+		for ; k <= len(of)-(len(legs)-i); k++ {
+			was, is := of[k].Amount*sign, legs[i].Amount
+			if of[k].Account != legs[i].Account || (was > 0) != (is > 0) || max(is, -is) > max(was, -was) {
+				continue
+			}
+			at[i] = k
+			if from(i+1, k+1) {
+				return true
+			}
 		}
-		at[i] = k
-		k++
+		return false
 	}
-	return at, true
+	return at, from(0, 0)
 }
 
 // reversals adds up what was reversed of each leg. The rows of an original that is remembered no more may be gone.
@@ -150,7 +158,7 @@ func (c *checker) reversals(id string, original []core.Leg, remembered bool, sta
 		if e.action != "reverse" {
 			continue
 		}
-		at, ok := place(original, e.legs, -1)
+		at, ok := place(original, e.legs, -1, nil)
 		if !ok {
 			if original != nil {
 				c.find(inReversed, Finding{Table: "transfer", Key: e.id, Column: "of_id", Want: "a transfer with legs on the other side", Got: id})
@@ -204,8 +212,8 @@ func (c *checker) partials(all [][][]byte, original, reserved []core.Leg) error 
 		if t.Action == core.Confirm {
 			of, sign = reserved, 1
 		}
-		booked := t.Legs
-		if at, ok := place(of, booked, sign); ok {
+		booked, proven := t.Legs, false
+		place(of, booked, sign, func(at []int) bool {
 			t.Legs = make([]core.Leg, len(of))
 			for k := range of {
 				t.Legs[k] = core.Leg{Account: of[k].Account, Unit: of[k].Unit}
@@ -213,9 +221,11 @@ func (c *checker) partials(all [][][]byte, original, reserved []core.Leg) error 
 			for i, k := range at {
 				t.Legs[k].Amount = booked[i].Amount
 			}
-			if c.tryBody(t, string(v[1]), nil) {
-				continue
-			}
+			proven = c.tryBody(t, string(v[1]), nil)
+			return proven
+		})
+		if proven {
+			continue
 		}
 		t.Legs = booked
 		c.wrongBody(string(v[0]), string(v[1]), &t)

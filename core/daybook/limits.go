@@ -21,6 +21,7 @@ type limits struct {
 	current  []core.Limit
 	known    map[string]bool // names of any version
 	day      string
+	natures  []string // of any strategy of any version
 }
 
 type version struct {
@@ -46,6 +47,13 @@ func (l *limits) setting(c *checker, number int64, body, at []byte) error {
 	l.versions[number] = version{s, string(at)}
 	for _, x := range s.Limits {
 		l.known[x.Name] = true
+	}
+	for _, st := range s.Strategies {
+		for _, n := range st.Natures {
+			if !slices.Contains(l.natures, n.Name) {
+				l.natures = append(l.natures, n.Name)
+			}
+		}
 	}
 	return nil
 }
@@ -100,20 +108,6 @@ func (l *limits) prepare(c *checker) {
 			l.current = append(l.current, x)
 		}
 	}
-}
-
-// natures are those of a strategy in any version.
-func (l *limits) natures(strategy string) (out []string) {
-	for _, v := range l.versions {
-		for _, st := range v.settings.Strategies {
-			for _, n := range st.Natures {
-				if st.Name == strategy && !slices.Contains(out, n.Name) {
-					out = append(out, n.Name)
-				}
-			}
-		}
-	}
-	return out
 }
 
 // isDefault reports whether the nature is a strategy's default in any version.

@@ -62,21 +62,41 @@ func (l *Ledger) chooseInner(ctx context.Context, x *tx, f *found, id int64, m m
 		if !other {
 			return nil
 		}
-		free, err := freeInner(ctx, x, all, debit)
+		one, err := oneInner(ctx, x, id, all, debit, f.Attempt)
 		if err != nil {
 			return err
 		}
-		if free != 0 {
-			f.moded.inner[id] = []int64{free}
-			return nil
-		}
-		if debit == 0 { // all are in use: wait for one
-			f.moded.inner[id] = []int64{all[f.Attempt%len(all)]}
+		if one != 0 {
+			f.moded.inner[id] = []int64{one}
 			return nil
 		}
 	}
 	f.moded.plain[id], f.moded.inner[id], f.moded.whole[id] = false, all, true
 	return nil
+}
+
+// oneInner finds an inner account that will do; 0: all have to be locked.
+func oneInner(ctx context.Context, x *tx, id int64, all []int64, debit int64, attempt int) (int64, error) {
+	if debit > 0 {
+		var low *int64
+		err := x.each(ctx, "read minimum", fmt.Sprintf("SELECT min_balance FROM account WHERE id=%d", id), func(cells row) error {
+			low = cells.opt(0)
+			return nil
+		})
+		switch {
+		case err != nil:
+			return 0, err
+		case low == nil:
+			debit = 0 // any may pay
+		case *low > 0:
+			return 0, nil
+		}
+	}
+	free, err := freeInner(ctx, x, all, debit)
+	if free == 0 && debit == 0 { // all are in use: wait for one
+		return all[attempt%len(all)], err
+	}
+	return free, err
 }
 
 // freeInner locks an inner account that nobody else has locked and that has so much; 0: there is none. It does not wait, so

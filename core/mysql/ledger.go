@@ -130,7 +130,10 @@ func New(ctx context.Context, cfg Config) (*Ledger, error) {
 	l.transfer, l.entry = skeleton(specs[0]), skeleton(specs[1])
 	l.known.accounts = map[int64]*core.Account{}
 	l.startSimple()
-	return l, l.makeTables(ctx)
+	if err := l.makeTables(ctx); err != nil {
+		return nil, err
+	}
+	return l, l.loadModes(ctx)
 }
 
 func (c *Config) check() (errs []error) {

@@ -11,5 +11,5 @@ import (
 func TestLedger(t *testing.T) {
 	coretest.RunFull(t, func(t *testing.T, clock *core.Clock) core.Full {
 		return run(t, start{dsn: localtest.Schema(t, localtest.Shared(t)), clock: clock, edit: consumed}).Ledger
-	})
+	}, allModes()...)
 }

@@ -35,6 +35,18 @@ func (m *modes) saw(id int64, mode core.Mode) {
 	m.some.Store(true)
 }
 
+// loadModes looks at what there is at the start.
+func (l *Ledger) loadModes(ctx context.Context) error {
+	query := fmt.Sprintf("SELECT account_id, mode, state, inner_count FROM account_mode WHERE mode<>'real_time' LIMIT %d", maxList)
+	return l.read(ctx, func(x *tx) error {
+		return x.each(ctx, "read modes", query, func(cells row) error {
+			id, m, err := scanMode(cells)
+			l.modes.saw(id, m.mode)
+			return err
+		})
+	})
+}
+
 // shared are those of the call's accounts on which several lanes may work without waiting for one another.
 func (m *modes) shared(r *request) (out map[int64]bool) {
 	m.mu.Lock()
@@ -74,7 +86,7 @@ func scanMode(cells row) (id int64, m modeRow, err error) {
 	return cells.num(0), modeRow{a.Mode, a.State, cells.num(3)}, err
 }
 
-// lockModes locks the modes' rows of the accounts in share mode, ascending, and finds which inner accounts to lock.
+// lockModes locks the modes' rows of the accounts in share mode, ascending.
 func (l *Ledger) lockModes(ctx context.Context, x *tx, f *found, needs core.Needs) error {
 	f.moded.of = map[int64]modeRow{}
 	err := in(ctx, x, "lock modes", "SELECT account_id, mode, state, inner_count FROM account_mode FORCE INDEX (PRIMARY) WHERE account_id IN (",
@@ -90,24 +102,24 @@ func (l *Ledger) lockModes(ctx context.Context, x *tx, f *found, needs core.Need
 	for _, id := range slices.Sorted(maps.Keys(f.moded.of)) {
 		m := f.moded.of[id]
 		l.modes.saw(id, m.mode)
-		switch m.mode {
-		case core.Buffered:
+		if m.mode == core.Buffered {
 			_, creditOnly := slices.BinarySearch(needs.CreditOnly, id)
 			f.moded.plain[id] = creditOnly && !f.moded.want[id]
-		case core.SubAccounts:
-			if err := l.chooseInner(ctx, x, f, id, m); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
-// lockModed locks accounts, inner ones before them, and funds; then it reads what waits in the buffers of those that are
+// lockModed finds which inner accounts to lock, locks accounts, inner ones before them, and funds; then it reads what waits in the buffers of those that are
 // debited.
 func (l *Ledger) lockModed(ctx context.Context, x *tx, f *found, needs core.Needs) error {
 	var ids, plain []int64
 	for _, id := range needs.Accounts {
+		if m := f.moded.of[id]; m.mode == core.SubAccounts {
+			if err := l.chooseInner(ctx, x, f, id, m); err != nil {
+				return err
+			}
+		}
 		if f.moded.plain[id] {
 			plain = append(plain, id)
 		} else {

@@ -98,6 +98,9 @@ func (n *lane) attemptSimple(ctx context.Context, b *batch) error {
 	if err := n.write(ctx, x, b, f, true); err != nil {
 		return err
 	}
+	if err := n.l.at("core.before_commit"); err != nil {
+		return err
+	}
 	if err := x.commit(ctx); err != nil {
 		return err
 	}
