@@ -2,8 +2,11 @@ package core_test
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 
 	"strata/core"
 	"strata/fault"
@@ -153,4 +156,52 @@ func (f *engineFeed) Done(_ context.Context, ids []string) error {
 		return err == nil && slices.Contains(ids, ev.Transfer.ID)
 	})
 	return nil
+}
+
+func (e *engine) Standing(ctx context.Context, id int64) (core.Standing, error) {
+	v, err := e.Settings(ctx)
+	if err != nil {
+		return core.Standing{}, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a, err := e.view(id)
+	if err != nil {
+		return core.Standing{}, err
+	}
+	s := core.Standing{Account: a, Day: e.day}
+	funds := map[string]core.Fund{}
+	maps.Copy(funds, e.funds[id])
+	for _, row := range e.buffer[id] {
+		for _, p := range row.Parts {
+			f := funds[p.Nature]
+			funds[p.Nature] = core.Fund{Account: id, Nature: p.Nature, Balance: f.Balance + p.Amount, Pending: f.Pending}
+		}
+	}
+	for _, nature := range slices.Sorted(maps.Keys(funds)) {
+		if f := funds[nature]; f.Balance != 0 || f.Pending != 0 {
+			s.Funds = append(s.Funds, f)
+		}
+	}
+	for key, u := range e.uses {
+		of := slices.ContainsFunc(v.Settings.Limits, func(l core.Limit) bool { return l.Name == key.Limit && l.Scope == "account" })
+		if of && key.Subject == fmt.Sprint(id) && strings.HasPrefix(e.day.Format(time.DateOnly), key.Period) && (u.Amount != 0 || u.Count != 0) {
+			s.Uses = append(s.Uses, u)
+		}
+	}
+	slices.SortFunc(s.Uses, func(a, b core.Use) int { return strings.Compare(a.Limit+" "+a.Period, b.Limit+" "+b.Period) })
+	return s, nil
+}
+
+func (e *engine) List(_ context.Context, after int64, limit int) ([]core.Account, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []core.Account
+	for _, id := range slices.Sorted(maps.Keys(e.accounts)) {
+		if id > after && len(out) < limit {
+			a, _ := e.view(id)
+			out = append(out, a)
+		}
+	}
+	return out, nil
 }

@@ -162,11 +162,13 @@ func (b *Batch) enter(a *Account, e *Entry) bool {
 	return a.fits()
 }
 
-// fits reports whether what is pending fits 64 bits whatever becomes of it.
+// fits reports whether what is pending fits 64 bits whatever becomes of it: a Confirm is never refused for that.
 func (a *Account) fits() bool {
 	_, low := add(a.Balance, -a.PendingDebits)
 	_, high := add(a.Balance, a.PendingCredits)
-	return low && high
+	_, debits := add(a.Debits, a.PendingDebits)
+	_, credits := add(a.Credits, a.PendingCredits)
+	return low && high && debits && credits
 }
 
 func add(a, b int64) (int64, bool) {

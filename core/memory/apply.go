@@ -179,7 +179,8 @@ func tooMuch(g *leg) *core.Answer {
 }
 
 func pendingFits(a *core.Account) bool {
-	return sum(a.Balance, -a.PendingDebits).IsInt64() && sum(a.Balance, a.PendingCredits).IsInt64()
+	return sum(a.Balance, -a.PendingDebits).IsInt64() && sum(a.Balance, a.PendingCredits).IsInt64() &&
+		sum(a.Debits, a.PendingDebits).IsInt64() && sum(a.Credits, a.PendingCredits).IsInt64()
 }
 
 // signed is the parts as entries and answers have them: each nature once, by name, with the sign of the amount.
