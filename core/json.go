@@ -1,15 +1,12 @@
 package core
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"strata/fault"
 )
@@ -100,14 +97,23 @@ func (t *Transfer) AppendJSON(dst []byte) []byte {
 // ParseTransfer reads AppendJSON's form. fault.Invalid has the field as its Object; an unknown field is one, and one that
 // stands twice. Nothing is required here: Validate says what is missing.
 func ParseTransfer(raw []byte) (Transfer, error) {
+	v, err := Scan(raw, transferLevels)
+	if err != nil {
+		return Transfer{}, placed("parse transfer", "", err)
+	}
+	return ReadTransfer(&v)
+}
+
+// transferLevels are those of a transfer's own values: its members, its legs, and theirs.
+const transferLevels = 3
+
+// ReadTransfer is ParseTransfer of a text that was scanned, with at least 3 levels kept.
+func ReadTransfer(v *Value) (Transfer, error) {
 	const op = "parse transfer"
 	var t Transfer
-	if len(raw) > 0 && !utf8.Valid(raw) {
-		return t, fault.New(fault.Invalid, op, "it is not UTF-8")
-	}
-	err := readObject(raw, op, "", func(key string, v json.RawMessage) (bool, error) {
+	err := readMembers(v, op, "", func(m *Value) (bool, error) {
 		var err error
-		switch key {
+		switch v := json.RawMessage(m.Raw); m.Name {
 		case "id":
 			err = readText(v, &t.ID)
 		case "kind":
@@ -142,9 +148,11 @@ func ParseTransfer(raw []byte) (Transfer, error) {
 		case "expires":
 			err = readTime(v, time.RFC3339Nano, &t.Expires)
 		case "linked":
-			err = json.Unmarshal(v, &t.Linked)
+			if t.Linked = v[0] == 't'; v[0] != 't' && v[0] != 'f' {
+				err = errors.New("it is not true or false")
+			}
 		case "legs":
-			t.Legs, err = readLegs(v, op)
+			t.Legs, err = readLegs(m, op)
 		default:
 			return false, nil
 		}
@@ -157,94 +165,91 @@ func ParseTransfer(raw []byte) (Transfer, error) {
 }
 
 // readLegs stops above the limit: what comes then is refused whatever it is.
-func readLegs(raw json.RawMessage, op string) ([]Leg, error) {
-	var legs []Leg
-	err := readArray(raw, func(i int, v json.RawMessage) error {
-		if i > MaxLegs {
-			return nil
-		}
-		var l Leg
-		legs = append(legs, l)
-		path := fmt.Sprintf("legs[%d]", i)
-		return readObject(v, op, path, func(key string, v json.RawMessage) (bool, error) {
-			l := &legs[i]
-			switch key {
+func readLegs(v *Value, op string) ([]Leg, error) {
+	if v.Kind != '[' {
+		return nil, errors.New("it is not an array")
+	}
+	legs := make([]Leg, min(len(v.Items), MaxLegs+1))
+	for i := range legs {
+		l := &legs[i]
+		err := readMembers(&v.Items[i], op, "legs["+strconv.Itoa(i)+"]", func(m *Value) (bool, error) {
+			switch m.Name {
 			case "account":
-				return true, readNumber(v, &l.Account)
+				return true, readNumber(m.Raw, &l.Account)
 			case "unit":
-				return true, readText(v, &l.Unit)
+				return true, readText(m.Raw, &l.Unit)
 			case "amount":
-				return true, readNumber(v, &l.Amount)
+				return true, readNumber(m.Raw, &l.Amount)
 			case "nature":
-				return true, readText(v, &l.Nature)
+				return true, readText(m.Raw, &l.Nature)
 			}
 			return false, nil
 		})
-	})
-	return legs, err
+		if err != nil {
+			return nil, err
+		}
+	}
+	return legs, nil
 }
 
 // readObject gives every field to take, which says whether it knows it. An error of take that names no field gets path and
 // key as its Object.
 func readObject(raw []byte, op, path string, take func(key string, v json.RawMessage) (bool, error)) error {
-	at := func(key string, err error) error {
+	v, err := Scan(raw, 1)
+	if err != nil {
+		return placed(op, path, err)
+	}
+	return readMembers(&v, op, path, func(m *Value) (bool, error) { return take(m.Name, m.Raw) })
+}
+
+// placed is a mistake in a text, with its field as the Object.
+func placed(op, path string, err error) error {
+	var syntax *SyntaxError
+	if errors.As(err, &syntax) && syntax.Field != "" {
+		if path != "" && syntax.Field[0] != '[' {
+			path += "."
+		}
+		path += syntax.Field
+	}
+	return &fault.Error{Kind: fault.Invalid, Op: op, Object: path, Err: err}
+}
+
+// readMembers is readObject of a text that was scanned.
+func readMembers(v *Value, op, path string, take func(m *Value) (bool, error)) error {
+	if v.Kind != '{' {
+		return &fault.Error{Kind: fault.Invalid, Op: op, Object: path, Err: errors.New("it is not a JSON object")}
+	}
+	for i := range v.Items {
+		m := &v.Items[i]
+		known, err := take(m)
+		if err == nil && !known {
+			err = errors.New("there is no such field")
+		}
 		var named *fault.Error
-		if errors.As(err, &named) {
+		switch {
+		case err == nil:
+		case errors.As(err, &named):
 			return err
+		case path == "":
+			return &fault.Error{Kind: fault.Invalid, Op: op, Object: m.Name, Err: err}
+		default:
+			return &fault.Error{Kind: fault.Invalid, Op: op, Object: path + "." + m.Name, Err: err}
 		}
-		if path != "" && key != "" {
-			key = "." + key
-		}
-		return &fault.Error{Kind: fault.Invalid, Op: op, Object: path + key, Err: err}
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if start, err := d.Token(); err != nil || start != json.Delim('{') {
-		return at("", errors.New("it is not a JSON object"))
-	}
-	var seen []string
-	for d.More() {
-		token, err := d.Token()
-		if err != nil {
-			return at("", err)
-		}
-		key, _ := token.(string) // inside an object, keys are strings
-		var v json.RawMessage
-		if err := d.Decode(&v); err != nil {
-			return at(key, err)
-		}
-		for _, s := range seen {
-			if s == key {
-				return at(key, errors.New("it stands there twice"))
-			}
-		}
-		seen = append(seen, key)
-		if known, err := take(key, v); err != nil {
-			return at(key, err)
-		} else if !known {
-			return at(key, errors.New("there is no such field"))
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return at("", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return at("", errors.New("something follows the JSON object"))
 	}
 	return nil
 }
 
 // readArray gives every element to take.
 func readArray(raw []byte, take func(i int, v json.RawMessage) error) error {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if start, err := d.Token(); err != nil || start != json.Delim('[') {
+	v, err := Scan(raw, 1)
+	switch {
+	case err != nil:
+		return err
+	case v.Kind != '[':
 		return errors.New("it is not an array")
 	}
-	for i := 0; d.More(); i++ {
-		var v json.RawMessage
-		if err := d.Decode(&v); err != nil {
-			return err
-		}
-		if err := take(i, v); err != nil {
+	for i, e := range v.Items {
+		if err := take(i, e.Raw); err != nil {
 			return err
 		}
 	}
@@ -255,7 +260,8 @@ func readText(raw json.RawMessage, into *string) error {
 	if raw[0] != '"' {
 		return errors.New("it is not a string")
 	}
-	return json.Unmarshal(raw, into)
+	*into = string(Unquote(raw))
+	return nil
 }
 
 func readTime(raw json.RawMessage, form string, into *time.Time) error {
@@ -277,14 +283,12 @@ func readTime(raw json.RawMessage, form string, into *time.Time) error {
 
 // readNumber reads an integer of 64 bits, as a string of digits or as a number.
 func readNumber(raw json.RawMessage, into *int64) error {
-	s := string(raw)
+	digits := []byte(raw)
 	if raw[0] == '"' {
-		if err := json.Unmarshal(raw, &s); err != nil {
-			return err
-		}
+		digits = Unquote(raw)
 	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || s[0] == '+' {
+	n, err := strconv.ParseInt(string(digits), 10, 64)
+	if err != nil || digits[0] == '+' {
 		return fmt.Errorf("%s is not a whole number from %d to %d", raw, math.MinInt64, math.MaxInt64)
 	}
 	*into = n

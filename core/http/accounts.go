@@ -72,13 +72,13 @@ func newAccount(v *node) (core.Account, error) {
 
 // openAccounts opens all of an array, or none.
 func (s *Server) openAccounts(q *request) (reply, error) {
-	root, err := scan(q.body, maxDepth)
+	root, err := scan(q.body, core.MaxDepth)
 	if err != nil {
 		return reply{}, err
 	}
-	if len(root.items) > maxBatch {
+	if len(root.Items) > maxBatch {
 		return reply{}, &problem{status: http.StatusRequestEntityTooLarge, code: "batch_too_large",
-			detail: strconv.Itoa(len(root.items)) + " accounts; at most " + strconv.Itoa(maxBatch) + " are opened at once"}
+			detail: strconv.Itoa(len(root.Items)) + " accounts; at most " + strconv.Itoa(maxBatch) + " are opened at once"}
 	}
 	var accounts []core.Account
 	err = root.elements(func(v *node) error {
@@ -174,7 +174,7 @@ func (s *Server) changeAccount(q *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	root, err := scan(q.body, maxDepth)
+	root, err := scan(q.body, core.MaxDepth)
 	if err != nil {
 		return reply{}, err
 	}
@@ -198,7 +198,7 @@ func (s *Server) changeAccount(q *request) (reply, error) {
 	case hasLow && hasHigh && !hasState && !hasMode && !root.has("inner"):
 		act = func() error { return s.cfg.Ledger.SetBounds(q.ctx, id, low, high) }
 	default:
-		return reply{}, badField(root.at, "a change is one of: state; min_balance with max_balance; mode, with inner for sub_accounts").
+		return reply{}, badField(root.At, "a change is one of: state; min_balance with max_balance; mode, with inner for sub_accounts").
 			hinted("make several changes one after another; null is no bound")
 	}
 	if err := act(); err != nil {

@@ -15,6 +15,19 @@ import (
 	"strata/core"
 )
 
+// node is one value of a scanned body.
+type node core.Value
+
+// scan reads a body strictly and keeps the items of its first keep levels.
+func scan(body []byte, keep int) (node, error) {
+	v, err := core.Scan(body, keep)
+	var syntax *core.SyntaxError
+	if errors.As(err, &syntax) {
+		return node{}, &problem{status: http.StatusBadRequest, code: "bad_json", detail: syntax.Why, field: syntax.Field, offset: syntax.At + 1}
+	}
+	return node(v), err
+}
+
 // setter takes a member's value.
 type setter func(v *node) error
 
@@ -23,7 +36,7 @@ type fields map[string]setter
 
 // decode scans a body and hands its members out. Those of must have to be there.
 func decode(body []byte, f fields, must ...string) error {
-	root, err := scan(body, maxDepth)
+	root, err := scan(body, core.MaxDepth)
 	if err != nil {
 		return err
 	}
@@ -51,22 +64,22 @@ func in(field string, err error) error {
 }
 
 func (n *node) members(f fields, must ...string) error {
-	if n.kind != '{' {
-		return badField(n.at, "an object is expected here")
+	if n.Kind != '{' {
+		return badField(n.At, "an object is expected here")
 	}
-	for i := range n.items {
-		m := &n.items[i]
-		set, ok := f[m.name]
+	for i := range n.Items {
+		m := (*node)(&n.Items[i])
+		set, ok := f[m.Name]
 		if !ok {
-			return in(m.name, badField(m.at, "there is no such field").hinted("fields: "+strings.Join(names(f), ", ")))
+			return in(m.Name, badField(m.At, "there is no such field").hinted("fields: "+strings.Join(names(f), ", ")))
 		}
 		if err := set(m); err != nil {
-			return in(m.name, err)
+			return in(m.Name, err)
 		}
 	}
 	for _, name := range must {
 		if !n.has(name) {
-			return in(name, badField(n.at, "the field is missing"))
+			return in(name, badField(n.At, "the field is missing"))
 		}
 	}
 	return nil
@@ -82,16 +95,16 @@ func names(f fields) []string {
 }
 
 func (n *node) has(name string) bool {
-	return slices.ContainsFunc(n.items, func(m node) bool { return m.name == name })
+	return slices.ContainsFunc(n.Items, func(m core.Value) bool { return m.Name == name })
 }
 
 // elements hands an array's items out.
 func (n *node) elements(each setter) error {
-	if n.kind != '[' {
-		return badField(n.at, "an array is expected here")
+	if n.Kind != '[' {
+		return badField(n.At, "an array is expected here")
 	}
-	for i := range n.items {
-		if err := each(&n.items[i]); err != nil {
+	for i := range n.Items {
+		if err := each((*node)(&n.Items[i])); err != nil {
 			return in("["+strconv.Itoa(i)+"]", err)
 		}
 	}
@@ -100,10 +113,10 @@ func (n *node) elements(each setter) error {
 
 func text(into *string) setter {
 	return func(v *node) error {
-		if v.kind != '"' {
-			return badField(v.at, "a string is expected here")
+		if v.Kind != '"' {
+			return badField(v.At, "a string is expected here")
 		}
-		*into = string(unquote(v.raw))
+		*into = string(core.Unquote(v.Raw))
 		return nil
 	}
 }
@@ -111,17 +124,17 @@ func text(into *string) setter {
 // digits takes a 64-bit number as a string of digits or as a JSON integer.
 func digits(into *int64) setter {
 	return func(v *node) error {
-		raw := v.raw
-		switch v.kind {
+		raw := v.Raw
+		switch v.Kind {
 		case '"':
-			raw = unquote(raw)
+			raw = core.Unquote(raw)
 		case '0':
 		default:
-			return badField(v.at, "an integer, or a string of its digits, is expected here")
+			return badField(v.At, "an integer, or a string of its digits, is expected here")
 		}
 		n, err := strconv.ParseInt(string(raw), 10, 64)
 		if err != nil || raw[0] == '+' {
-			return badField(v.at, "this is not an integer of 64 bits")
+			return badField(v.At, "this is not an integer of 64 bits")
 		}
 		*into = n
 		return nil
@@ -131,7 +144,7 @@ func digits(into *int64) setter {
 // perhaps is digits, or null for none.
 func perhaps(into **int64) setter {
 	return func(v *node) error {
-		if v.kind == 'n' {
+		if v.Kind == 'n' {
 			*into = nil
 			return nil
 		}
@@ -149,7 +162,7 @@ func count(into *int) setter {
 			return err
 		}
 		if n < 0 || n > math.MaxInt32 {
-			return badField(v.at, "this is not a count")
+			return badField(v.At, "this is not a count")
 		}
 		*into = int(n)
 		return nil
@@ -159,12 +172,12 @@ func count(into *int) setter {
 // object takes an object of any members as compact text.
 func object(into *string) setter {
 	return func(v *node) error {
-		if v.kind != '{' {
-			return badField(v.at, "an object is expected here")
+		if v.Kind != '{' {
+			return badField(v.At, "an object is expected here")
 		}
 		var out bytes.Buffer
-		if err := json.Compact(&out, v.raw); err != nil {
-			return badField(v.at, "this is not JSON")
+		if err := json.Compact(&out, v.Raw); err != nil {
+			return badField(v.At, "this is not JSON")
 		}
 		*into = out.String()
 		return nil
@@ -180,7 +193,7 @@ func date(into *time.Time) setter {
 		}
 		d, err := time.Parse(time.DateOnly, t)
 		if err != nil || !core.Storable(d) {
-			return badField(v.at, "a date is written 2026-11-22")
+			return badField(v.At, "a date is written 2026-11-22")
 		}
 		*into = d
 		return nil
@@ -199,7 +212,7 @@ func word[T interface {
 		}
 		got, ok := parseWord(t, last)
 		if !ok {
-			return badField(v.at, "the value is not one of %s", words(last))
+			return badField(v.At, "the value is not one of %s", words(last))
 		}
 		*into = got
 		return nil

@@ -15,7 +15,7 @@ import (
 
 func TestScan_takes_what_JSON_is(t *testing.T) {
 	for _, text := range []string{"0", "-0", "1.5e-3", `""`, `"\ud83d\ude00 \u00e9 \/"`, "[]", "{}", " [1 , {\"a\":null,\"b\":[true,false]}]\r\n\t", `{"":1}`, `{"a":{"a":{"a":1}}}`} {
-		if _, err := scan([]byte(text), maxDepth); err != nil {
+		if _, err := scan([]byte(text), core.MaxDepth); err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
@@ -29,7 +29,7 @@ func TestScan_refuses_what_it_is_not(t *testing.T) {
 	for _, text := range []string{"", " ", "01", "-", "1.", ".5", "1e", "+1", "Infinity", "nul", "'a'", `"`, `"\x"`, `"\u12"`, `"\ud83d\u0041"`, `"\udc00"`, "\"\n\"",
 		"[", "[1", "[1,]", "[,1]", "[1 2]", "{", `{"a"}`, `{"a":}`, `{"a":1,}`, `{"a" 1}`, `{a:1}`, `{"a":1 "b":2}`, "1 1", "[1]]", "\xef\xbb\xbf1", "/**/1", "\x00",
 		"{" + strings.Join(many, ",") + `,"n3":2}`, strings.Repeat("[", 17) + strings.Repeat("]", 17), strings.Repeat("[", 1<<20)} {
-		if _, err := scan([]byte(text), maxDepth); err == nil {
+		if _, err := scan([]byte(text), core.MaxDepth); err == nil {
 			t.Errorf("%.40q is taken", text)
 		}
 	}
@@ -43,7 +43,7 @@ func FuzzScan(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		root, err := scan(text, maxDepth)
+		root, err := scan(text, core.MaxDepth)
 		if err != nil {
 			var p *problem
 			if !errors.As(err, &p) || p.status != 400 || p.offset < 1 || p.offset > len(text)+1 {
@@ -55,7 +55,7 @@ func FuzzScan(f *testing.F) {
 			t.Fatalf("%q is taken and is no JSON", text)
 		}
 		same(t, &root, plain(t, text))
-		transfer, err := core.ParseTransfer(root.raw)
+		transfer, err := core.ParseTransfer(root.Raw)
 		if err != nil {
 			return
 		}
@@ -95,30 +95,30 @@ func plain(t *testing.T, text []byte) any {
 func same(t *testing.T, n *node, v any) {
 	switch v := v.(type) {
 	case map[string]any:
-		if n.kind != '{' || len(n.items) != len(v) {
-			t.Fatalf("%s has %d members instead of %d", n.raw, len(n.items), len(v))
+		if n.Kind != '{' || len(n.Items) != len(v) {
+			t.Fatalf("%s has %d members instead of %d", n.Raw, len(n.Items), len(v))
 		}
-		for i := range n.items {
-			m, ok := v[n.items[i].name]
+		for i := range n.Items {
+			m, ok := v[n.Items[i].Name]
 			if !ok {
-				t.Fatalf("%s has no %q", n.raw, n.items[i].name)
+				t.Fatalf("%s has no %q", n.Raw, n.Items[i].Name)
 			}
-			same(t, &n.items[i], m)
+			same(t, (*node)(&n.Items[i]), m)
 		}
 	case []any:
-		if n.kind != '[' || len(n.items) != len(v) {
-			t.Fatalf("%s has %d items instead of %d", n.raw, len(n.items), len(v))
+		if n.Kind != '[' || len(n.Items) != len(v) {
+			t.Fatalf("%s has %d items instead of %d", n.Raw, len(n.Items), len(v))
 		}
 		for i := range v {
-			same(t, &n.items[i], v[i])
+			same(t, (*node)(&n.Items[i]), v[i])
 		}
 	case string:
-		if got := string(unquote(n.raw)); n.kind != '"' || got != v {
+		if got := string(core.Unquote(n.Raw)); n.Kind != '"' || got != v {
 			t.Fatalf("%q instead of %q", got, v)
 		}
 	case json.Number:
-		if n.kind != '0' || string(n.raw) != v.String() {
-			t.Fatalf("%s instead of %s", n.raw, v)
+		if n.Kind != '0' || string(n.Raw) != v.String() {
+			t.Fatalf("%s instead of %s", n.Raw, v)
 		}
 	}
 }

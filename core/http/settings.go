@@ -90,7 +90,7 @@ func versionOf(v *core.Version) versionForm {
 // settings is core's form of the whole document.
 func settings(into *core.Settings) setter {
 	return func(v *node) (err error) {
-		*into, err = core.ParseSettings(v.raw)
+		*into, err = core.ParseSettings(v.Raw)
 		return placed(v, err)
 	}
 }

@@ -13,12 +13,12 @@ import (
 
 // postTransfer posts one.
 func (s *Server) postTransfer(q *request) (reply, error) {
-	root, err := scan(q.body, 0)
+	root, err := scan(q.body, core.MaxDepth)
 	if err != nil {
 		return reply{}, err
 	}
-	if root.kind == '[' {
-		return reply{}, badField(root.at, "a transfer is an object").hinted("post an array to /v1/transfers/batch")
+	if root.Kind == '[' {
+		return reply{}, badField(root.At, "a transfer is an object").hinted("post an array to /v1/transfers/batch")
 	}
 	t, err := parseTransfer(&root, "")
 	if err != nil {
@@ -32,7 +32,7 @@ func (s *Server) postTransfer(q *request) (reply, error) {
 
 // parseTransfer is core's, with the place of the mistake.
 func parseTransfer(n *node, field string) (core.Transfer, error) {
-	t, err := core.ParseTransfer(n.raw)
+	t, err := core.ReadTransfer((*core.Value)(n))
 	return t, in(field, placed(n, err))
 }
 
@@ -41,7 +41,7 @@ func placed(n *node, err error) error {
 	if err == nil {
 		return nil
 	}
-	p := badField(n.at, "%s", err)
+	p := badField(n.At, "%s", err)
 	var e *fault.Error
 	if errors.As(err, &e) {
 		p.field, p.hint = e.Object, e.Hint
@@ -118,23 +118,23 @@ func statusOf(a *core.Answer) int {
 
 // postBatch posts an array in one call.
 func (s *Server) postBatch(q *request) (reply, error) {
-	root, err := scan(q.body, 1)
+	root, err := scan(q.body, core.MaxDepth)
 	if err != nil {
 		return reply{}, err
 	}
-	if root.kind != '[' {
-		return reply{}, badField(root.at, "a batch is an array of transfers").hinted("post a single one to /v1/transfers")
+	if root.Kind != '[' {
+		return reply{}, badField(root.At, "a batch is an array of transfers").hinted("post a single one to /v1/transfers")
 	}
 	if q.key() != "" {
 		return reply{}, &problem{status: http.StatusBadRequest, code: "idempotency_key_mismatch", detail: "a batch has no key: each of its transfers has an id"}
 	}
-	if len(root.items) > maxBatch {
+	if len(root.Items) > maxBatch {
 		return reply{}, &problem{status: http.StatusRequestEntityTooLarge, code: "batch_too_large",
-			detail: strconv.Itoa(len(root.items)) + " transfers; a batch has at most " + strconv.Itoa(maxBatch)}
+			detail: strconv.Itoa(len(root.Items)) + " transfers; a batch has at most " + strconv.Itoa(maxBatch)}
 	}
-	transfers := make([]core.Transfer, len(root.items))
-	for i := range root.items {
-		if transfers[i], err = parseTransfer(&root.items[i], "["+strconv.Itoa(i)+"]"); err != nil {
+	transfers := make([]core.Transfer, len(root.Items))
+	for i := range root.Items {
+		if transfers[i], err = parseTransfer((*node)(&root.Items[i]), "["+strconv.Itoa(i)+"]"); err != nil {
 			return reply{}, err
 		}
 	}

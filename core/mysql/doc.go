@@ -56,6 +56,66 @@
 // before the horizon and core.Ahead, with what was reversed of them, ended reservations and fences of that age, and, on a
 // walk of its own, merchants' orders without an id; a transfer of a forgotten id is too old to be booked again.
 //
+// # Posting modes
+//
+// An account's mode and state stand in its row and, once it has left RealTime, in its row of account_mode; day.modes counts
+// those rows. A ledger in which it is 0 does nothing for modes: no statement more, and guesses go on.
+//
+// The order of locks is: ids, day, reservations and originals, modes' rows ascending, uses, accounts ascending (inner accounts
+// are below 0, so they come first), funds, rows of buffers; then inserts. A merge begins at the accounts and takes nothing
+// before them. SwitchMode, SetState and SetBounds take the day, the mode's row exclusively, the account's places exclusively.
+//
+// A batch shares the modes' rows of its accounts to its end, and a switch, a freeze, a close and new bounds take the row
+// exclusively; so they wait for the batches in flight, and what begins after them sees them. An account without such a row is
+// guarded by its own row, which every batch in RealTime locks exclusively; so is its first switch: it inserts the mode's row
+// under the exclusive lock of the day, when no batch is in flight (each shares the day), and none can have looked for that row
+// in vain. At READ COMMITTED a search in vain locks nothing: without the day's lock, a batch that found no row could go on
+// beside the switch. A switch that finds a row where there was none gives up and begins again; a batch that finds another mode
+// in the account's row than in account_mode, too. What a switch does is idempotent: after a lost COMMIT it finds the mode.
+//
+// Buffered. Posts' credits go to buffer in the transfer's transaction; the account's row is read, not locked (of it only unit,
+// state, strategy are looked at, which change under the mode's row), so that any number of lanes and processes credit at the
+// same time, and the lanes' queue does not keep them apart. The answer has Seq 0 and no balance. Everything else locks the row
+// as in RealTime. Where a debit lacks funds, where it spends natures, or where a credit is large (above 2^40), the batch
+// begins again, reads the whole buffer under the account's lock, books it and goes on, in one transaction; a buffer of more
+// than 10,000 rows is merged before. So a credit that was answered can be spent at once, and a refusal counts all that was
+// committed before it. What is asked of the account is row and buffer in one statement. A max_balance can't be kept without
+// the row's lock: such an account is not switched, nor does it get one (fault.Conflict). The account's sums keep half of 64
+// bits free for what waits; beyond it the switch, or a credit, is refused.
+//
+// A merge locks accounts and funds, finds the ids of up to 2,000 rows without locking (only who has the account deletes any,
+// and rows that are being inserted are not waited for), locks exactly these, writes their entries with before and after and
+// natures, sets each balance once, and deletes exactly these rows, in one transaction. Run merges every Config.MergeEvery;
+// MergeAll and Merge do it for jobs and for the day book; BufferLag and Stats show what waits.
+//
+// Dates. A row of the buffer has the accounting date, the times and the transfer of its posting, and so has its entry,
+// whenever it is merged: a transfer's rows always agree. After CutDay nothing new comes for the earlier date, because every
+// poster shares the day. The end of a day merges what is of that date or earlier, and freezes only when there is none; so no
+// merge books on a frozen date. A merge checks it against day_balance and refuses (fault.Proof): it would be a row that
+// somebody made by hand. Entries' numbers follow the merges, not the dates.
+//
+// SubAccounts. The account's places are its own row and up to 64 inner accounts, with ids from a block of 64 below 0 that is
+// its own for ever: the first switch takes the next block under the day's exclusive lock. Entering moves what is available to
+// the inner accounts in equal parts, leaving moves all back and closes them. A leg of a Post or Reverse goes to one inner
+// account that nobody else has locked (SKIP LOCKED) and that can pay, so that lanes and processes don't wait for one another;
+// all legs of a transfer on one account go to one place. Where none can pay, the batch locks all places, moves what lacks to
+// one of them and pays from it, all in one transaction; only there a debit is refused, by the sum of all places. Each of these
+// moves is a transfer of its own, of kind inner_rebalance, on the account as the outside knows it, with a row in transfer_id
+// and entries on the places; consumers get no event of it. Its id is made of the transfer that needed it ("inner:" and a hash);
+// if somebody took that id, the next attempt makes another. Try, Confirm, Cancel and expiry use the own row, where pending_debits
+// stand with the money that covers them. With a min_balance of 0 or less a place alone pays down to 0 only, and one goes below
+// only when no other is above: so the negative places never sum to less than the minimum, and a place that pays alone never
+// breaks it. With a min_balance above 0 every debit locks all. Without one any place pays. Answers tell Seq 0 and no
+// balance: it would be a place's. Balance, Standing and List sum the places in one statement; debits, credits and entries
+// count the moves, too. Refused (fault.Conflict): an account with natures, with a max_balance, below its min_balance; a
+// min_balance above what is available.
+//
+// Simple. A call of one unlinked Post between accounts that are all Simple, as this process saw last, runs beside the lanes,
+// in a transaction of its own: ids, day, modes, then per account an UPDATE on condition of state, unit, bounds and room; what
+// it left is read back, core.Batch derives entries and answer from it, and the same rows are written. Whatever else comes of
+// it (a refusal, a limit's use, a mode or state that is another) is undone and done by a lane, which is always right: it locks
+// the rows. So codes, answers and idempotence are the lanes', to the last number. At most 3 at a time.
+//
 // # Shards that are not there
 //
 // A write that a fence refuses (1644 with db.FenceState), or that finds no table (1146) where strata_part, read locked in
@@ -81,6 +141,6 @@
 //
 // # What it does not do
 //
-// Modes other than RealTime: SwitchMode refuses them. It doesn't lead (two processes are lanes on the same accounts, slower
+// It doesn't lead (two processes are lanes on the same accounts, slower
 // than one), it doesn't sweep or purge by itself, it never reads an old shard.
 package mysql

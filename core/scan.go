@@ -1,32 +1,41 @@
-package rest
+package core
 
 import (
 	"bytes"
 	"encoding/json"
-	"net/http"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
-// The limits of a body's text, whatever it says.
+// The limits of a JSON text, whatever it says.
 const (
-	maxDepth  = 16
+	MaxDepth  = 16
 	maxNumber = 32 // characters
 	manyNames = 16 // from here on the names of an object are kept in a map
 )
 
-// node is one value of a scanned text.
-type node struct {
-	kind  byte   // '{' '[' '"' '0' 't' 'f' 'n'
-	at    int    // its offset in the body
-	raw   []byte // its text
-	name  string // of a member of an object
-	items []node // members or elements, as far as they were kept
+// Value is one value of a scanned JSON text.
+type Value struct {
+	Kind  byte    // '{' '[' '"' '0' 't' 'f' 'n'
+	At    int     // its offset in the text
+	Raw   []byte  // its text
+	Name  string  // of a member of an object
+	Items []Value // members or elements, as far as they were kept
 }
 
-// step is a member's name or an element's index on the way to a value.
-type step struct {
+// SyntaxError is what is wrong with a JSON text.
+type SyntaxError struct {
+	At    int    // the offset of the mistake
+	Field string // the way to it: legs[1].amount
+	Why   string
+}
+
+// Error says it.
+func (e *SyntaxError) Error() string { return e.Why }
+
+// place is a member's name or an element's index on the way to a value.
+type place struct {
 	name  []byte // nil: an element
 	index int
 }
@@ -37,12 +46,12 @@ type scanner struct {
 	text  []byte
 	at    int
 	keep  int
-	path  []step
+	path  []place
 	names [][]byte // of the objects that are open
 }
 
-// scan checks the whole text and returns its value with the items of its first keep levels.
-func scan(text []byte, keep int) (node, error) {
+// Scan checks the whole text and returns its value with the items of its first keep levels, or a *SyntaxError.
+func Scan(text []byte, keep int) (Value, error) {
 	s := scanner{text: text, keep: keep}
 	if !utf8.Valid(text) {
 		at := 0
@@ -53,29 +62,29 @@ func scan(text []byte, keep int) (node, error) {
 			}
 			at += n
 		}
-		return node{}, s.bad(at, "the text is not UTF-8")
+		return Value{}, s.bad(at, "the text is not UTF-8")
 	}
 	s.space()
 	if s.at == len(text) {
-		return node{}, s.bad(s.at, "the body is empty")
+		return Value{}, s.bad(s.at, "there is nothing")
 	}
 	n, err := s.value(0)
 	if err != nil {
-		return node{}, err
+		return Value{}, err
 	}
 	s.space()
 	if s.at < len(text) {
-		return node{}, s.bad(s.at, "something follows the value")
+		return Value{}, s.bad(s.at, "something follows the value")
 	}
 	return n, nil
 }
 
-func (s *scanner) bad(at int, why string) *problem {
-	return &problem{status: http.StatusBadRequest, code: "bad_json", detail: why, field: fieldOf(s.path), offset: at + 1}
+func (s *scanner) bad(at int, why string) error {
+	return &SyntaxError{At: at, Field: fieldAt(s.path), Why: why}
 }
 
-// fieldOf writes a path as legs[1].amount.
-func fieldOf(path []step) string {
+// fieldAt writes a path as legs[1].amount.
+func fieldAt(path []place) string {
 	var out []byte
 	for i, st := range path {
 		if st.name == nil {
@@ -109,33 +118,33 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-func (s *scanner) value(depth int) (node, error) {
-	if depth >= maxDepth {
-		return node{}, s.bad(s.at, "it is nested deeper than "+strconv.Itoa(maxDepth))
+func (s *scanner) value(depth int) (Value, error) {
+	if depth >= MaxDepth {
+		return Value{}, s.bad(s.at, "it is nested deeper than "+strconv.Itoa(MaxDepth))
 	}
-	n := node{at: s.at}
+	n := Value{At: s.at}
 	var err error
 	switch c := s.peek(); {
 	case c == '{':
-		n.kind = c
-		n.items, err = s.object(depth)
+		n.Kind = c
+		n.Items, err = s.object(depth)
 	case c == '[':
-		n.kind = c
-		n.items, err = s.array(depth)
+		n.Kind = c
+		n.Items, err = s.array(depth)
 	case c == '"':
-		n.kind = c
+		n.Kind = c
 		err = s.text1()
 	case c == '-' || c >= '0' && c <= '9':
-		n.kind = '0'
+		n.Kind = '0'
 		err = s.number()
 	default:
-		n.kind = c
+		n.Kind = c
 		err = s.word()
 	}
 	if err != nil {
-		return node{}, err
+		return Value{}, err
 	}
-	n.raw = s.text[n.at:s.at]
+	n.Raw = s.text[n.At:s.at]
 	return n, nil
 }
 
@@ -149,8 +158,8 @@ func (s *scanner) word() error {
 	return s.bad(s.at, "a value is expected here")
 }
 
-func (s *scanner) object(depth int) ([]node, error) {
-	var items []node
+func (s *scanner) object(depth int) ([]Value, error) {
+	var items []Value
 	var seen map[string]struct{}
 	base := len(s.names)
 	s.at++
@@ -167,8 +176,8 @@ func (s *scanner) object(depth int) ([]node, error) {
 		if err := s.text1(); err != nil {
 			return nil, err
 		}
-		name := unquote(s.text[from:s.at])
-		s.path = append(s.path, step{name: name})
+		name := Unquote(s.text[from:s.at])
+		s.path = append(s.path, place{name: name})
 		if !s.fresh(base, name, &seen) {
 			return nil, s.bad(from, "the name is there twice")
 		}
@@ -183,7 +192,7 @@ func (s *scanner) object(depth int) ([]node, error) {
 		}
 		s.path = s.path[:len(s.path)-1]
 		if depth < s.keep {
-			v.name = string(name)
+			v.Name = string(name)
 			items = append(items, v)
 		}
 		s.space()
@@ -225,8 +234,8 @@ func (s *scanner) fresh(base int, name []byte, seen *map[string]struct{}) bool {
 	return true
 }
 
-func (s *scanner) array(depth int) ([]node, error) {
-	var items []node
+func (s *scanner) array(depth int) ([]Value, error) {
+	var items []Value
 	s.at++
 	if s.space(); s.peek() == ']' {
 		s.at++
@@ -234,7 +243,7 @@ func (s *scanner) array(depth int) ([]node, error) {
 	}
 	for i := 0; ; i++ {
 		s.space()
-		s.path = append(s.path, step{index: i})
+		s.path = append(s.path, place{index: i})
 		v, err := s.value(depth + 1)
 		if err != nil {
 			return nil, err
@@ -350,8 +359,8 @@ func (s *scanner) number() error {
 	return nil
 }
 
-// unquote is the text of a string that was scanned.
-func unquote(raw []byte) []byte {
+// Unquote is the text of a string that was scanned.
+func Unquote(raw []byte) []byte {
 	raw = raw[1 : len(raw)-1]
 	if bytes.IndexByte(raw, '\\') < 0 {
 		return raw
