@@ -32,14 +32,7 @@ func (n *Node) ledgerConfig(w *db.DB) coremysql.Config {
 // ledgerDatasets are the first of all datasets.
 func (n *Node) ledgerDatasets() []*catalog.Dataset { return n.datasets[:len(n.cfg.ledgerSpecs())] }
 
-// LedgerRows gives every row of the ledger's datasets, wherever it is now, to f, as of one moment: the live shards are read
-// in one snapshot, the archived ones do not change. f is called from one goroutine; the row is valid during the call. The
-// snapshot holds up DDL of the ledger's tables for as long as it takes.
-func (n *Node) LedgerRows(ctx context.Context, f func(d *catalog.Dataset, row *catalog.Row) error) error {
-	return n.rowsOf(ctx, n.ledgerDatasets(), f)
-}
-
-// LedgerAndSideRows is LedgerRows with the ledger's side tables, which come first.
+// LedgerAndSideRows gives every row of the ledger's side tables and datasets to f, as rowsOf does.
 func (n *Node) LedgerAndSideRows(ctx context.Context, f func(d *catalog.Dataset, row *catalog.Row) error) error {
 	var all []*catalog.Dataset
 	for _, spec := range daybook.SideSpecs() {
@@ -52,7 +45,9 @@ func (n *Node) LedgerAndSideRows(ctx context.Context, f func(d *catalog.Dataset,
 	return n.rowsOf(ctx, append(all, n.ledgerDatasets()...), f)
 }
 
-// rowsOf gives every row of the datasets to f, in their order within a store, live before the archive.
+// rowsOf gives every row of the datasets to f, wherever it is now, as of one moment: the live shards are read in one
+// snapshot, the archived ones do not change. They come in the datasets' order within a store, live before the archive. f is
+// called from one goroutine; the row is valid during the call. The snapshot holds up DDL of the tables for as long as it takes.
 func (n *Node) rowsOf(ctx context.Context, datasets []*catalog.Dataset, f func(d *catalog.Dataset, row *catalog.Row) error) error {
 	snaps, reads, err := n.ledgerSnapshots(ctx, datasets)
 	if err != nil {

@@ -144,9 +144,19 @@ func (n *Node) ProveLedger(ctx context.Context) (LedgerProof, error) {
 	if err != nil {
 		return LedgerProof{}, err
 	}
+	buffer, err := db.Resolve(ctx, n.live, catalog.Spec{Name: "buffer"}.WithDefaults())
+	if err != nil {
+		return LedgerProof{}, err
+	}
+	if err := trial.WithBuffer(buffer); err != nil {
+		return LedgerProof{}, err
+	}
+	ds = append([]*catalog.Dataset{buffer}, ds...)
 	var digest core.Digest
-	err = n.LedgerRows(ctx, func(d *catalog.Dataset, row *catalog.Row) error {
-		digest.Add(d.Name, row)
+	err = n.rowsOf(ctx, ds, func(d *catalog.Dataset, row *catalog.Row) error {
+		if d != buffer { // what waits there is no row of a dataset yet
+			digest.Add(d.Name, row)
+		}
 		return trial.Add(d.Name, row)
 	})
 	if err != nil {
@@ -154,7 +164,7 @@ func (n *Node) ProveLedger(ctx context.Context) (LedgerProof, error) {
 	}
 	proof := LedgerProof{TrialReport: trial.Report(), Digest: digest.String()}
 	if where := trial.Locate(); where != nil {
-		if err := n.LedgerRows(ctx, func(d *catalog.Dataset, row *catalog.Row) error { return where.Add(d.Name, row) }); err != nil {
+		if err := n.rowsOf(ctx, ds, func(d *catalog.Dataset, row *catalog.Row) error { return where.Add(d.Name, row) }); err != nil {
 			return LedgerProof{}, err
 		}
 		proof.Findings = append(proof.Findings, where.Findings()...)
