@@ -117,7 +117,7 @@ func (b *Batch) book(s *step) ([]Balance, *Answer) {
 			balances = append(balances, Balance{Account: a.ID, Amount: l.Amount, Parts: e.Parts})
 			continue
 		}
-		if !b.enter(a, &e) || a.Mode == Buffered && l.Amount > 0 && !a.Bufferable() {
+		if !b.enter(a, &e) || a.Mode == Buffered && l.Amount > 0 && s.t.Action != Confirm && !a.Bufferable() {
 			return nil, refuse(Overflow, s.field(i, "amount"), "the sums of account %d would exceed 64 bits", a.ID)
 		}
 		balances = append(balances, b.told(Balance{Account: l.Account, Seq: e.Seq, Balance: e.After, Amount: l.Amount, Parts: e.Parts}))
@@ -141,7 +141,8 @@ func (b *Batch) buffered(s *step, i int) bool {
 // Bufferable reports whether the account has the room that Buffered needs.
 func (a *Account) Bufferable() bool {
 	high, ok := add(a.Balance, a.PendingCredits)
-	return ok && high <= bufferRoom && a.Credits <= bufferRoom
+	credits, fits := add(a.Credits, a.PendingCredits)
+	return ok && fits && high <= bufferRoom && credits <= bufferRoom
 }
 
 // enter books an entry's amount and numbers it; false: it does not fit.

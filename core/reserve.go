@@ -66,7 +66,7 @@ func (b *Batch) reserve(s *step) ([]Balance, *Answer) {
 			side, amount = &a.PendingDebits, -amount
 		}
 		sum, ok := add(*side, amount)
-		if *side = sum; !ok || !a.fits() {
+		if *side = sum; !ok || !a.fits() || a.Mode == Buffered && l.Amount > 0 && !a.Bufferable() {
 			return nil, refuse(Overflow, s.field(i, "amount"), "the sums of account %d would exceed 64 bits", a.ID)
 		}
 		left := b.told(Balance{Account: l.Account, Balance: a.Balance, Amount: l.Amount})

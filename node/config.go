@@ -164,6 +164,7 @@ func (c *Config) complete() error {
 	}
 	errs = append(errs, c.checkDatasets()...)
 	errs = append(errs, c.Core.check()...)
+	errs = append(errs, c.Core.Across.sameDatabase(c.Live)...)
 	if err := checkLoopback(c.HTTP); err != nil {
 		bad("http: %w", err)
 	}

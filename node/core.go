@@ -26,12 +26,14 @@ type Ledgers struct {
 	node     *Node
 	Ledger   *coremysql.Ledger
 	Book     *daybook.Book
-	Vouchers *voucher.Store      // nil where the configuration has none
-	engine   *voucher.Engine     // the same
-	Notices  *notice.Notifier    // nil where there are no targets
-	Across   *across.Coordinator // nil where there are no other ledgers
-	others   []*coremysql.Ledger
-	ledgers  map[string]across.Ledger // all, by name; nil where there is one
+	Vouchers *voucher.Store   // nil where the configuration has none
+	engine   *voucher.Engine  // the same
+	Notices  *notice.Notifier // nil where there are no targets, or NoNotices says why not
+	// NoNotices is what is wrong with the targets, such as a secret that this process does not have: only who tells needs it.
+	NoNotices error
+	Across    *across.Coordinator // nil where there are no other ledgers
+	others    []*coremysql.Ledger
+	ledgers   map[string]across.Ledger // all, by name; nil where there is one
 }
 
 // Core opens the core on the live primary and makes its tables where they are missing.
@@ -53,7 +55,9 @@ func (n *Node) Core(ctx context.Context) (*Ledgers, error) {
 	if err := c.openVouchers(ctx, w); err != nil {
 		return nil, err
 	}
-	if c.Notices, err = n.notifier(ctx, w, ledger); err != nil {
+	if c.Notices, err = n.notifier(ctx, w, ledger); fault.Is(err, fault.Invalid) {
+		c.NoNotices = err
+	} else if err != nil {
 		return nil, err
 	}
 	return c, c.openAcross(ctx, w)
@@ -139,6 +143,9 @@ func (c *Ledgers) RunLanes(ctx context.Context) error {
 
 // Run is the role core but for its HTTP: lanes, vouchers, notices, recovery of transfers across, and the jobs.
 func (c *Ledgers) Run(ctx context.Context) error {
+	if c.NoNotices != nil {
+		return c.NoNotices
+	}
 	scheduler, err := c.node.scheduler(ctx, c.jobs())
 	if err != nil {
 		return err

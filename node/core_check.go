@@ -108,16 +108,17 @@ func (c *Ledgers) checkVouchers(ctx context.Context, found func(text string)) (d
 	return out, err
 }
 
-// Events is voucher.Source: ids and dates of the booked transfers, wherever they are.
+// Events is voucher.Source: ids and dates of the booked transfers, wherever they are, without those between the places of one
+// account, which no consumer is told of.
 func (s ledgerSource) Events(ctx context.Context, from, to time.Time, f func(core.Event) error) error {
 	d := s.n.ledgerDatasets()[0]
-	id, date := d.Index("id"), d.Index("accounting_date")
+	id, date, kind := d.Index("id"), d.Index("accounting_date"), d.Index("kind")
 	return s.n.rowsOf(ctx, s.n.ledgerDatasets()[:1], func(_ *catalog.Dataset, row *catalog.Row) error {
 		day, err := time.Parse(time.DateOnly, row.Text(date))
 		if err != nil {
 			return fault.Wrap(fault.Proof, "read accounting date of transfer "+row.Text(id), err)
 		}
-		if day.Before(from) || !day.Before(to) {
+		if day.Before(from) || !day.Before(to) || row.Text(kind) == core.MoveKind {
 			return nil
 		}
 		return f(core.Event{Transfer: core.Transfer{ID: row.Text(id)}, AccountingDate: day})

@@ -2,10 +2,15 @@ package node
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+
 	"strata/core"
+	"strata/core/across"
 	"strata/core/notice"
 	"strata/jobs"
 )
@@ -94,26 +99,8 @@ func (c *Core) check() (errs []error) {
 	if _, err := c.Notices.schedule(); err != nil {
 		errs = append(errs, err)
 	}
-	for i, t := range c.Notices.Targets {
-		if t.Name == "" || t.URL == "" {
-			bad("core: notices: targets[%d]: name and url are needed", i)
-		}
-	}
-	for name, l := range c.Across.Ledgers {
-		if name == c.Across.Name {
-			bad("core: across: %s is this ledger's own name", name)
-		}
-		if err := l.check(); err != nil {
-			bad("core: across: ledgers: %s: %w", name, err)
-		}
-		if len(l.Transit) == 0 {
-			bad("core: across: ledgers: %s: a transit account by unit is needed", name)
-		}
-		c.Across.Ledgers[name] = l
-	}
-	if len(c.Across.Ledgers) > 0 && len(c.Across.Transit) == 0 {
-		bad("core: across: a transit account of this ledger by unit is needed")
-	}
+	errs = append(errs, c.Notices.check()...)
+	errs = append(errs, c.Across.check()...)
 	for _, j := range c.Jobs.named() {
 		if j.schedule == "off" {
 			continue
@@ -121,6 +108,81 @@ func (c *Core) check() (errs []error) {
 		if _, err := jobs.ParseSchedule(j.schedule); err != nil {
 			bad("core: jobs: %s: %w", j.name, err)
 		}
+	}
+	return errs
+}
+
+// check reports what is wrong with the targets but for their secrets.
+func (n *Notices) check() (errs []error) {
+	secret := strings.Repeat("x", 64)
+	_, err := notice.Targets(n.Targets, func(string) string { return secret }, func(string) ([]byte, error) { return []byte(secret), nil })
+	if err != nil {
+		errs = append(errs, fmt.Errorf("core: notices: %w", err))
+	}
+	seen := map[string]bool{}
+	for i, t := range n.Targets {
+		if seen[t.Name] {
+			errs = append(errs, fmt.Errorf("core: notices: targets[%d]: the name %q is there twice", i, t.Name))
+		}
+		seen[t.Name] = true
+	}
+	return errs
+}
+
+// check reports what is wrong with the other ledgers, and reads their passwords.
+func (a *Across) check() (errs []error) {
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("core: across: "+format, args...)) }
+	transit := func(of string, units map[string]int64) {
+		if len(units) == 0 {
+			bad("%stransit: an account by unit is needed", of)
+		}
+		for unit, id := range units {
+			if !core.ValidUnit(unit) || id < 1 {
+				bad("%stransit: %s: %d is not a unit and its account", of, unit, id)
+			}
+		}
+	}
+	if len(a.Ledgers) == 0 {
+		return nil
+	}
+	transit("", a.Transit)
+	names := []string{a.Name}
+	for name, l := range a.Ledgers {
+		if name == a.Name {
+			bad("%s is this ledger's own name", name)
+		}
+		if err := l.Server.check(); err != nil {
+			bad("ledgers: %s: %w", name, err)
+		}
+		transit("ledgers: "+name+": ", l.Transit)
+		a.Ledgers[name] = l
+		names = append(names, name)
+	}
+	for _, name := range names {
+		if label := (&core.Transfer{ID: name}); !label.Nameable() || len(name) > across.MaxNameBytes {
+			bad("%q: a ledger's name is 1 to %d visible ASCII characters", name, across.MaxNameBytes)
+		}
+	}
+	return errs
+}
+
+// sameDatabase says which of the ledgers are one and the same: between these nothing can be across.
+func (a *Across) sameDatabase(live Server) (errs []error) {
+	at := map[string]string{}
+	note := func(name string, s Server) {
+		cfg, err := mysql.ParseDSN(s.DSN)
+		if err != nil {
+			return // said elsewhere
+		}
+		place := cfg.Net + " " + cfg.Addr + " " + cfg.DBName
+		if other, taken := at[place]; taken {
+			errs = append(errs, fmt.Errorf("core: across: ledgers: %s is the database of %s", name, other))
+		}
+		at[place] = name
+	}
+	note(a.Name, live)
+	for _, name := range slices.Sorted(maps.Keys(a.Ledgers)) {
+		note(name, a.Ledgers[name].Server)
 	}
 	return errs
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"strata/core"
@@ -15,15 +16,32 @@ import (
 // restVouchers shows the vouchers, and makes the transfers of business cases, as the API wants it.
 type restVouchers struct{ c *Ledgers }
 
-// Transfer is rest.Cases. The order time is the clock's, which makes a repeated call another body: callers who may have to
-// repeat name order_time themselves.
+// Transfer is rest.Cases. order_time has to be among the parameters: with the clock's a repeated call would be another body.
 func (r restVouchers) Transfer(ctx context.Context, name, id string, params json.RawMessage) (core.Transfer, error) {
-	head := core.Transfer{ID: id, OrderTime: r.c.node.ledgerClock().UTC().Truncate(time.Microsecond)}
+	head := core.Transfer{ID: id}
 	texts, err := caseParams(params, &head)
 	if err != nil {
 		return core.Transfer{}, err
 	}
-	return r.c.Case(ctx, name, head, texts)
+	t, err := r.c.Case(ctx, name, head, texts)
+	return t, caseProblem(err)
+}
+
+// caseProblem is an error of Case as rest.Cases promises it: what names no case is fault.NotFound, else the first problem's
+// field is the error's object.
+func caseProblem(err error) error {
+	all := voucher.Problems(err)
+	switch {
+	case len(all) == 0:
+		return err
+	case all[0].Code == voucher.UnknownCase:
+		return fault.Wrap(fault.NotFound, "find case", err)
+	}
+	return &fault.Error{Kind: fault.Invalid, Object: all[0].Field, Err: err}
+}
+
+func badParam(name, format string, args ...any) error {
+	return &fault.Error{Kind: fault.Invalid, Op: "read parameters", Object: "params." + name, Err: fmt.Errorf(format, args...)}
 }
 
 // caseParams reads the parameters, all texts or whole numbers; order_time, tenant and order belong to the transfer itself.
@@ -44,15 +62,15 @@ func caseParams(raw json.RawMessage, head *core.Transfer) (map[string]string, er
 		case json.Number:
 			text = v.String()
 		default:
-			return nil, fault.New(fault.Invalid, op, "%s is neither a text nor a whole number", name)
+			return nil, badParam(name, "it is neither a text nor a whole number")
 		}
 		switch name {
 		case "order_time":
 			at, err := time.Parse(time.RFC3339Nano, text)
 			if err != nil {
-				return nil, fault.New(fault.Invalid, op, "order_time: %q is not an RFC 3339 time", text)
+				return nil, badParam(name, "%q is not an RFC 3339 time", text)
 			}
-			head.OrderTime = at
+			head.OrderTime = core.Micros(at)
 		case "tenant":
 			head.Tenant = text
 		case "order":
@@ -60,6 +78,9 @@ func caseParams(raw json.RawMessage, head *core.Transfer) (map[string]string, er
 		default:
 			out[name] = text
 		}
+	}
+	if head.OrderTime.IsZero() {
+		return nil, badParam("order_time", "it is missing; a repeated call has to send the same")
 	}
 	return out, nil
 }

@@ -2,6 +2,8 @@ package node
 
 import (
 	"maps"
+	"slices"
+	"strings"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/goccy/go-yaml"
@@ -18,6 +20,13 @@ func (c Config) Public() Config {
 	for name, l := range c.Core.Across.Ledgers {
 		l.hide()
 		c.Core.Across.Ledgers[name] = l
+	}
+	c.Core.Notices.Targets = slices.Clone(c.Core.Notices.Targets)
+	for i := range c.Core.Notices.Targets {
+		t := &c.Core.Notices.Targets[i]
+		if before, _, query := strings.Cut(t.URL, "?"); query {
+			t.URL = before + "?***"
+		}
 	}
 	return c
 }

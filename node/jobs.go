@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"strata/core"
 	"strata/fault"
 	"strata/jobs"
 )
@@ -114,16 +115,39 @@ func (c *Ledgers) endOfDay(ctx context.Context, date time.Time) (jobs.Result, er
 	return detailed(fmt.Sprintf("%s: %d accounts, %d entries", rep.Date, rep.Accounts, rep.Entries), rep, err)
 }
 
-// CutDay moves the accounting date forward, of all ledgers where there are several.
+// CutDay moves the accounting date forward, of all ledgers where there are several. A date that is past the tables made ahead
+// of time is refused: a date never goes back, so a mistaken year would stay. fault.Invalid: that, or an earlier date.
 func (c *Ledgers) CutDay(ctx context.Context, date time.Time) error {
-	if c.Across != nil {
-		return c.Across.CutDay(ctx, date)
+	date = core.Date(date)
+	if last := core.Date(c.node.ledgerClock()).AddDate(0, 0, daysAhead); date.After(last) {
+		return fault.New(fault.Invalid, "cut day", "%s is over %d days ahead", date.Format(time.DateOnly), daysAhead).
+			WithHint("an accounting date never goes back")
 	}
-	return c.Ledger.CutDay(ctx, date)
+	if c.Across == nil {
+		return c.Ledger.CutDay(ctx, date)
+	}
+	open, err := c.Ledger.Day(ctx)
+	if err != nil {
+		return err
+	}
+	if date.Before(open) {
+		// Only a cut that was left half-way may name an earlier date: until it is done no transfer across is committed.
+		left, cutting, err := c.Across.Cutting(ctx)
+		if err != nil {
+			return err
+		}
+		if !cutting || !left.Equal(date) {
+			return core.EarlierDay(date, open)
+		}
+	}
+	return c.Across.CutDay(ctx, date)
 }
 
 // purge forgets what is older than the horizon, in chunks.
 func (c *Ledgers) purge(ctx context.Context) (jobs.Result, error) {
+	if c.NoNotices != nil {
+		return jobs.Result{}, c.NoNotices
+	}
 	before := c.node.now().AddDate(0, 0, -c.node.cfg.Core.HorizonDays)
 	steps := []func() (int64, error){
 		func() (int64, error) { k, err := c.Ledger.PurgeIDs(ctx, purgeChunk); return int64(k), err },

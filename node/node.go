@@ -201,8 +201,12 @@ func (n *Node) resolve(ctx context.Context) error {
 		return err
 	}
 	var errs []error
-	for _, s := range specs {
+	for i, s := range specs {
 		d, err := db.Resolve(ctx, n.live, s.WithDefaults())
+		if i < len(n.cfg.ledgerSpecs()) && (fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid)) {
+			err = fault.New(fault.KindOf(err), "look for the ledger's tables", "%w", err).
+				WithHint("strata serve --roles core makes those of a new ledger, and so does every strata ledger command")
+		}
 		errs = append(errs, err)
 		n.datasets = append(n.datasets, d)
 	}

@@ -358,7 +358,7 @@ func (n *Node) serve(ctx context.Context, l net.Listener, queries bool, ledgers 
 		if err != nil {
 			return errors.Join(err, l.Close())
 		}
-		mux.Handle("/v1/", api)
+		srv.Handler = apiFirst(api, mux)
 		api.Guard(srv)
 		g.Go(func() error { return api.Run(gctx) })
 	}
@@ -383,6 +383,17 @@ func (n *Node) serve(ctx context.Context, l net.Listener, queries bool, ledgers 
 		return nil
 	})
 	return g.Wait()
+}
+
+// apiFirst gives the API its paths as they came: a mux would answer one such as /v1/transfers/.. with a redirect to another.
+func apiFirst(api, other http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1" || strings.HasPrefix(r.URL.Path, "/v1/") {
+			api.ServeHTTP(w, r)
+			return
+		}
+		other.ServeHTTP(w, r)
+	})
 }
 
 // ready says whether every store answers.

@@ -75,10 +75,11 @@ func (h *heardOf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // office is a bank with everything that hangs on a ledger.
 type office struct {
 	*bank
-	c     *clerk
-	heard *heardOf
-	date  time.Time
-	rules int
+	c      *clerk
+	heard  *heardOf
+	date   time.Time
+	rules  int
+	months int
 }
 
 func newOffice(t *testing.T, seed uint64) *office {
@@ -132,13 +133,25 @@ func (o *office) command(point string) {
 	case strings.HasSuffix(point, "_retry"):
 		o.retryVouchers(point)
 	default: // the end of a day
-		o.c.send([]core.Transfer{o.c.pay("payment", vault, moded, 9)}) // it waits in a buffer
 		closed := o.date.Format(time.DateOnly)
 		o.date = o.date.AddDate(0, 0, 1)
+		waits := o.buffered()
 		o.ledger("day", "cut", o.date.Format(time.DateOnly)).want(o.t, 0)
 		o.dies(point, "day", "close", closed)
 		o.ledger("day", "close", closed).want(o.t, 0)
+		o.tellers[0].start()
+		o.c.send([]core.Transfer{waits})
 	}
+}
+
+// buffered ends the serving process and leaves a credit in a buffer, which nobody merges then.
+func (o *office) buffered() core.Transfer {
+	o.t.Helper()
+	o.switchMode(moded, "buffered")
+	o.tellers[0].kill()
+	t := o.c.pay("payment", vault, moded, 9)
+	o.ledger("post", (&rig{t: o.t}).file("t.jsonl", string(t.AppendJSON(nil)))).want(o.t, 0, "applied")
+	return t
 }
 
 // retryVouchers lets some vouchers fail, puts rules that can book them, and dies while it asks them.
@@ -175,8 +188,10 @@ func (o *office) errands(point string) {
 	o.c.send(o.c.request())
 	switch {
 	case strings.Contains(point, "shard"):
-		o.date = o.date.AddDate(0, 0, 31)
-		o.insist(http.MethodPost, "/v1/day/cut", fmt.Sprintf(`{"date":%q}`, o.date.Format(time.DateOnly)), 200)
+		old := o.c.payment()
+		o.months++
+		old.OrderTime = old.OrderTime.AddDate(0, -o.months%13, 0) // a month that nothing was ordered in yet
+		o.c.send([]core.Transfer{old})
 	case strings.Contains(point, "cut"):
 		o.date = o.date.AddDate(0, 0, 1)
 		o.insist(http.MethodPost, "/v1/day/cut", fmt.Sprintf(`{"date":%q}`, o.date.Format(time.DateOnly)), 200)

@@ -13,7 +13,7 @@ import (
 // read of all balances sums to nothing; at the end everything is answered, proven, and derived again from the entries.
 func TestBank(t *testing.T) {
 	t.Parallel()
-	bankRound(t, 1, 6)
+	bankRound(t, 1, 7)
 }
 
 // TestSoak_bank is the same with more kills, a seed a round.
@@ -35,10 +35,10 @@ func bankRound(t *testing.T, seed uint64, kills int) {
 		for k := range kills {
 			b.more(100 + r.Int64N(200))
 			what := k
-			if k > 6 {
-				what = r.IntN(7)
+			if k > 7 {
+				what = r.IntN(8)
 			}
-			b.trouble(r, (what+int(seed))%7)
+			b.trouble(r, (what+int(seed))%8)
 			if t.Failed() {
 				return
 			}
@@ -94,6 +94,18 @@ func (b *bank) trouble(r *rand.Rand, what int) {
 		b.soon(r.Int64N(40), time.Second/2)
 		x.kill()
 		b.killDatabase()
+		x.start()
+	case 7: // while an account changes its mode
+		var kill sync.WaitGroup
+		kill.Go(func() {
+			b.soon(r.Int64N(10), time.Second/2)
+			x.kill()
+		})
+		id := []int64{hot, hot + 1, moded, moded + 1}[int(b.book.answers.Load())%4]
+		for _, mode := range []string{"sub_accounts", "buffered", "sub_accounts"} {
+			b.switchMode(id, mode)
+		}
+		kill.Wait()
 		x.start()
 	default:
 		b.t.Fatal(fmt.Sprint("trouble ", what))

@@ -13,7 +13,7 @@ import (
 // whoever asked asks again, and is answered; nothing is booked twice.
 func TestBank_wire(t *testing.T) {
 	t.Parallel()
-	wireRound(t, 1, 25)
+	wireRound(t, 1, 60)
 }
 
 // TestSoak_bank_wire is the same with more cuts, a seed a round.
@@ -39,7 +39,7 @@ func wireRound(t *testing.T, seed uint64, cuts int) {
 	b.load(6, "c", func() {
 		r := b.random(99)
 		for range cuts {
-			b.more(10 + r.Int64N(20))
+			b.more(5 + r.Int64N(15))
 			b.cut(r, wire)
 			if t.Failed() {
 				return
@@ -55,7 +55,7 @@ func wireRound(t *testing.T, seed uint64, cuts int) {
 
 // cut does something to the wire; it works again when cut returns.
 func (b *bank) cut(r *rand.Rand, wire *local.Proxy) {
-	switch r.IntN(6) {
+	switch r.IntN(8) {
 	case 0:
 		wire.Cut()
 	case 1:
@@ -66,11 +66,13 @@ func (b *bank) cut(r *rand.Rand, wire *local.Proxy) {
 	case 2:
 		wire.Stall(true)
 		b.soon(10, time.Duration(r.IntN(100))*time.Millisecond)
-		if r.IntN(2) == 0 {
-			wire.Cut() // what was sent and not passed is lost
-		}
 		wire.Stall(false)
-	default: // a commit's answer is 11 bytes of what comes
+	case 3, 4: // what was sent and has not passed is lost: a commit that the database never sees
+		wire.Stall(true)
+		b.soon(10, time.Duration(r.IntN(40))*time.Millisecond)
+		wire.Cut()
+		wire.Stall(false)
+	default: // an answer is lost: a commit that the database did
 		wire.CutAfter(r.Int64N(4000))
 	}
 }

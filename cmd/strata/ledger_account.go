@@ -98,6 +98,9 @@ type LedgerListCmd struct {
 
 // Run lists accounts.
 func (c *LedgerListCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+	if err := atMost(c.Limit); err != nil {
+		return err
+	}
 	return withCore(ctx, m, cli, func(ctx context.Context, l *node.Ledgers) error {
 		list, err := l.Ledger.List(ctx, c.After, c.Limit)
 		if err != nil {

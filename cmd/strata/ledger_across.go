@@ -1,9 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -46,9 +45,7 @@ func (c *LedgerAcrossPostCmd) Run(ctx context.Context, m *Main, cli *CLI) error 
 		return fault.Wrap(fault.Invalid, "read transfer", err)
 	}
 	var t across.Transfer
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&t); err != nil {
+	if err := readStrictly(b, &t); err != nil {
 		return fault.Wrap(fault.Invalid, "read "+c.File, err)
 	}
 	return withAcross(ctx, m, cli, func(ctx context.Context, x *across.Coordinator) error {
@@ -57,7 +54,7 @@ func (c *LedgerAcrossPostCmd) Run(ctx context.Context, m *Main, cli *CLI) error 
 			return err
 		}
 		if err := m.printJSONOr(cli, map[string]any{"id": t.ID, "outcome": a.Outcome.String(), "state": a.State, "code": a.Code, "message": a.Message,
-			"field": a.Field, "ledger": a.Ledger, "balances": a.Balances}, func(w io.Writer) {
+			"field": a.Field, "ledger": a.Ledger, "balances": balanceForms(a.Balances)}, func(w io.Writer) {
 			fmt.Fprintf(w, "%s %s, %s  %s %s\n", t.ID, a.Outcome, a.State, a.Code, a.Message)
 		}); err != nil {
 			return err
@@ -76,6 +73,9 @@ type LedgerAcrossShowCmd struct {
 
 // Run shows one.
 func (c *LedgerAcrossShowCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+	if err := plain("transfer id", c.ID); err != nil {
+		return err
+	}
 	return withAcross(ctx, m, cli, func(ctx context.Context, x *across.Coordinator) error {
 		s, known, err := x.Find(ctx, c.ID)
 		if err != nil {
@@ -107,6 +107,9 @@ type LedgerAcrossListCmd struct {
 
 // Run lists the unfinished.
 func (c *LedgerAcrossListCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+	if err := errors.Join(plain("--after", c.After), atMost(c.Limit)); err != nil {
+		return err
+	}
 	return withAcross(ctx, m, cli, func(ctx context.Context, x *across.Coordinator) error {
 		list, err := x.List(ctx, c.After, c.Limit)
 		if err != nil {
@@ -137,6 +140,11 @@ type LedgerAcrossTransitCmd struct {
 
 // Run shows it; what keeps a date open makes the exit code 1.
 func (c *LedgerAcrossTransitCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+	if c.Date != "" {
+		if _, err := readDate(c.Date); err != nil {
+			return err
+		}
+	}
 	return withCore(ctx, m, cli, func(ctx context.Context, l *node.Ledgers) error {
 		nets, findings, err := l.Transit(ctx, c.Date)
 		if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -20,6 +21,9 @@ type LedgerNoticeCmd struct {
 
 func withNotices(ctx context.Context, m *Main, cli *CLI, f func(context.Context, *notice.Notifier) error) error {
 	return withCore(ctx, m, cli, func(ctx context.Context, l *node.Ledgers) error {
+		if l.NoNotices != nil {
+			return l.NoNotices
+		}
 		if l.Notices == nil {
 			return fault.New(fault.Invalid, "open notices", "this configuration tells nobody").WithHint("add core: notices: targets:, see strata.example.yaml")
 		}
@@ -36,6 +40,9 @@ type LedgerNoticeListCmd struct {
 
 // Run lists.
 func (c *LedgerNoticeListCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+	if err := plain("--after", c.After); err != nil {
+		return err
+	}
 	return withNotices(ctx, m, cli, func(ctx context.Context, n *notice.Notifier) error {
 		list, err := n.List(ctx, notice.State(c.State), c.After, c.Limit)
 		if err != nil {
@@ -76,6 +83,9 @@ type LedgerNoticeResendCmd struct {
 
 // Run makes them due.
 func (c *LedgerNoticeResendCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+	if err := errors.Join(plain("transfer id", c.ID), plain("--target", c.Target)); err != nil {
+		return err
+	}
 	var since time.Time
 	if c.Since != "" {
 		var err error

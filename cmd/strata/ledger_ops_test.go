@@ -31,7 +31,7 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	m := localtest.Shared(t)
 	live, archive, east := localtest.Schema(t, m), localtest.Schema(t, m), localtest.Schema(t, m)
-	core := fmt.Sprintf("ledger: true\nhttp: \"127.0.0.1:0\"\ncore:\n  vouchers: true\n  across:\n    transit: {CNY: 8001}\n    ledgers:\n      east:\n        dsn: %q\n        transit: {CNY: 8001}\n", east)
+	core := fmt.Sprintf("control: {dsn: %q}\nledger: true\nhttp: \"127.0.0.1:0\"\ncore:\n  vouchers: true\n  across:\n    transit: {CNY: 8001}\n    ledgers:\n      east:\n        dsn: %q\n        transit: {CNY: 8001}\n", localtest.Schema(t, m), east)
 	r := &rig{t: t, config: configFile(t, live, archive, core), live: localtest.DB(t, live)}
 	return r
 }
@@ -106,6 +106,8 @@ func reversal(r *rig) {
 	r.ledger("transfer", "--id=p1r3", "--order="+at, "--action=reverse", "--of=p1").want(r.t, 0, "applied")
 	r.ledger("answer", "p1r3").want(r.t, 0, "replayed", "amount 600")
 	r.ledger("answer", "nobody").want(r.t, 2, "nobody")
+	r.ledger("answer", "拉面").want(r.t, 2, "visible ASCII")
+	r.ledger("answer", "p1r3", "--json").want(r.t, 0, `"account": 1001`, `"seq":`)
 }
 
 func stateAndBounds(r *rig) {
@@ -159,7 +161,9 @@ func postFile(r *rig) {
 			r.t.Errorf("%s", res)
 		}
 	}
-	r.ledger("post", r.file("u.jsonl", line("j3", "5")+"\n{\"id\":1}\n")).want(r.t, 2, "line 2", "id")
+	r.ledger("post", r.file("u.jsonl", line("j3", "5")+"\n{\"id\":1}\n")).want(r.t, 2, "line 2", "id", "follows line 0 is not posted")
+	r.ledger("answer", "j3").want(r.t, 2, "not remembered")
+	r.ledger("post", r.file("w.jsonl", strings.Repeat("x", 2<<20))).want(r.t, 2, "line 1", "longer")
 	r.ledger("post", r.file("v.jsonl", line("j2", "8"))).want(r.t, 3, "1 transfers are not booked")
 }
 
@@ -246,6 +250,8 @@ func vouchers(r *rig) {
 	caseOf("shop1", "--dry-run").want(r.t, 0, `"shop1"`, "shop_order")
 	caseOf("shop1").want(r.t, 0, "applied")
 	r.ledger("voucher", "case", "shop_order", "--id=shop2", "--param=user=1001").want(r.t, 2, "points")
+	caseOf("shop3", "--param=price=1").want(r.t, 2, "price is there twice")
+	caseOf("shop4", "--param=channel=web,app", "--dry-run").want(r.t, 0, "web,app")
 	url := r.serve()
 	localtest.Eventually(r.t, runLimit, "every transfer has its voucher", func() (bool, error) {
 		var st struct{ Waiting, Booked, Failed int64 }
@@ -286,6 +292,8 @@ func acrossLedgers(r *rig) {
 	r.ledger("open", "8001", "--unit=CNY").want(r.t, 0)
 	body := fmt.Sprintf(`{"id":"far1","kind":"payment","order_time":%q,"legs":[{"ledger":"main","account":"9000","unit":"CNY","amount":"-70"},{"ledger":"east","account":"1","unit":"CNY","amount":"70"}]}`, at)
 	r.ledger("across", "post", r.file("far.json", body)).want(r.t, 3, "unknown_account")
+	r.ledger("across", "post", r.file("twice.json", strings.Replace(body, `"id"`, `"id":"far0","id"`, 1))).want(r.t, 2, "twice")
+	r.ledger("across", "transit", "--date=soon").want(r.t, 2, "soon")
 	r.ledger("across", "transit").want(r.t, 0)
 	r.ledger("across", "list").want(r.t, 0)
 	r.ledger("across", "show", "far1").want(r.t, 0, "refused")
@@ -295,6 +303,7 @@ func days(r *rig) {
 	today, next := time.Now().UTC().Format(time.DateOnly), time.Now().UTC().AddDate(0, 0, 1).Format(time.DateOnly)
 	r.ledger("day").want(r.t, 0, today)
 	r.ledger("day", "close", today).want(r.t, 4)
+	r.ledger("day", "cut", "9999-12-31").want(r.t, 2, "ahead", "never goes back")
 	r.ledger("day", "cut", next).want(r.t, 0, next)
 	r.ledger("day", "cut", today).want(r.t, 2)
 	r.ledger("day", "close", today).want(r.t, 0, today)

@@ -126,6 +126,9 @@ type LedgerSettingsHistoryCmd struct {
 
 // Run lists versions.
 func (c *LedgerSettingsHistoryCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+	if err := atMost(c.Limit); err != nil {
+		return err
+	}
 	return withCore(ctx, m, cli, func(ctx context.Context, l *node.Ledgers) error {
 		list, err := l.Ledger.SettingsHistory(ctx, c.Limit)
 		if err != nil {

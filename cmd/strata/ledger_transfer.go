@@ -1,11 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,7 +21,7 @@ type LedgerTransferCmd struct {
 	Kind     string   `default:"payment" help:"What it is."`
 	Action   string   `enum:"post,try,confirm,cancel,reverse" default:"post" help:"post, try, confirm, cancel or reverse."`
 	Of       string   `help:"The try to confirm or cancel, the transfer to reverse."`
-	Leg      []string `help:"ACCOUNT:UNIT:AMOUNT[:NATURE] in minor units; credits positive, debits negative; they sum to zero per unit." placeholder:"LEG"`
+	Leg      []string `sep:"none" help:"ACCOUNT:UNIT:AMOUNT[:NATURE] in minor units; credits positive, debits negative; they sum to zero per unit." placeholder:"LEG"`
 	Memo     string   `help:"Up to 255 characters."`
 	Metadata string   `help:"A JSON object."`
 	Tenant   string   `help:"Whose transfer it is."`
@@ -79,22 +79,19 @@ func (c *LedgerTransferCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
 }
 
 func parseLeg(text string) (core.Leg, error) {
-	var l core.Leg
 	parts := strings.SplitN(text, ":", 4)
 	if len(parts) >= 3 {
-		l.Unit = parts[1]
-		if len(parts) == 4 {
-			l.Nature = parts[3]
-		}
-		if _, err := fmt.Sscanf(parts[0]+" "+parts[2], "%d %d", &l.Account, &l.Amount); err == nil {
+		account, aerr := strconv.ParseInt(parts[0], 10, 64)
+		amount, merr := strconv.ParseInt(parts[2], 10, 64)
+		if aerr == nil && merr == nil {
+			l := core.Leg{Account: account, Unit: parts[1], Amount: amount}
+			if len(parts) == 4 {
+				l.Nature = parts[3]
+			}
 			return l, nil
 		}
 	}
-	return l, fault.New(fault.Invalid, "read flags", "leg %q is not ACCOUNT:UNIT:AMOUNT, such as 1001:CNY:-1250", text)
-}
-
-func answerForm(id string, a core.Answer) map[string]any {
-	return map[string]any{"id": id, "outcome": a.Outcome.String(), "code": a.Code, "message": a.Message, "field": a.Field, "balances": a.Balances}
+	return core.Leg{}, fault.New(fault.Invalid, "read flags", "leg %q is not ACCOUNT:UNIT:AMOUNT in whole minor units, such as 1001:CNY:-1250", text)
 }
 
 func (m *Main) showAnswer(cli *CLI, t core.Transfer, a core.Answer) error {
@@ -128,83 +125,6 @@ func (m *Main) showAnswer(cli *CLI, t core.Transfer, a core.Answer) error {
 	return nil
 }
 
-// LedgerPostCmd is `ledger post`.
-type LedgerPostCmd struct {
-	File string `arg:"" help:"JSON lines, one transfer each, in the API's form; - for stdin."`
-}
-
-const (
-	postBatch   = 500
-	maxLineSize = 1 << 20
-)
-
-// Run posts them in order, 500 at a time, and prints an answer a line. What is not booked makes the exit code 3.
-func (c *LedgerPostCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
-	in := io.Reader(os.Stdin)
-	if c.File != "-" {
-		f, err := os.Open(c.File)
-		if err != nil {
-			return fault.Wrap(fault.Invalid, "open transfers", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	return withCore(ctx, m, cli, func(ctx context.Context, l *node.Ledgers) error {
-		return m.postLines(ctx, l, in, c.File)
-	})
-}
-
-func (m *Main) postLines(ctx context.Context, l *node.Ledgers, in io.Reader, name string) error {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, maxLineSize)
-	var batch []core.Transfer
-	number, refused := 0, 0
-	flush := func() error {
-		answers, err := l.Ledger.Post(ctx, batch)
-		if err != nil {
-			return err
-		}
-		for i, a := range answers {
-			if a.Outcome != core.Applied && a.Outcome != core.Replayed {
-				refused++
-			}
-			m.answered = true
-			if err := jsonLine(m.Stdout, answerForm(batch[i].ID, a)); err != nil {
-				return err
-			}
-		}
-		batch = batch[:0]
-		return nil
-	}
-	for lines.Scan() {
-		number++
-		if strings.TrimSpace(lines.Text()) == "" {
-			continue
-		}
-		t, err := core.ParseTransfer(lines.Bytes())
-		if err != nil {
-			return fault.New(fault.Invalid, fmt.Sprintf("read %s line %d", name, number), "%w", err).
-				WithHint("the lines before it are posted; post the file again when it is mended: what is booked stays booked once")
-		}
-		batch = append(batch, t)
-		if len(batch) >= postBatch && !t.Linked {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return fault.New(fault.Invalid, fmt.Sprintf("read %s after line %d", name, number), "%w", err)
-	}
-	if err := flush(); err != nil {
-		return err
-	}
-	if refused > 0 {
-		return fault.New(fault.Conflict, "post "+name, "%d transfers are not booked; their lines say why", refused)
-	}
-	return nil
-}
-
 // LedgerAnswerCmd is `ledger answer`.
 type LedgerAnswerCmd struct {
 	ID string `arg:"" help:"Transfer id."`
@@ -212,6 +132,9 @@ type LedgerAnswerCmd struct {
 
 // Run shows what the id is remembered with.
 func (c *LedgerAnswerCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+	if err := plain("transfer id", c.ID); err != nil {
+		return err
+	}
 	return withCore(ctx, m, cli, func(ctx context.Context, l *node.Ledgers) error {
 		a, known, err := l.Ledger.Answer(ctx, c.ID)
 		if err != nil {
@@ -246,6 +169,9 @@ type LedgerOrderCmd struct {
 
 // Run shows every transfer that named the order number.
 func (c *LedgerOrderCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+	if err := errors.Join(plain("number", c.Number), plain("--tenant", c.Tenant)); err != nil {
+		return err
+	}
 	return withCore(ctx, m, cli, func(ctx context.Context, l *node.Ledgers) error {
 		list, err := notice.ByOrder(ctx, l.Ledger, l.Ledger, c.Tenant, c.Number)
 		if err != nil {
@@ -283,7 +209,7 @@ type LedgerReservationsListCmd struct {
 }
 
 func reservationForm(r core.Reservation) map[string]any {
-	form := map[string]any{"id": r.ID, "state": r.State.String(), "at": r.At, "ended_by": r.EndedBy, "late_trys": r.LateTrys, "legs": r.Transfer.Legs}
+	form := map[string]any{"id": r.ID, "state": r.State.String(), "at": r.At, "ended_by": r.EndedBy, "late_trys": r.LateTrys, "legs": legForms(r.Transfer.Legs)}
 	if !r.Transfer.Expires.IsZero() {
 		form["expires"] = r.Transfer.Expires
 	}
@@ -295,6 +221,9 @@ func reservationForm(r core.Reservation) map[string]any {
 
 // Run lists them.
 func (c *LedgerReservationsListCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+	if err := errors.Join(plain("--after", c.After), atMost(c.Limit)); err != nil {
+		return err
+	}
 	state := core.Pending
 	for s := core.Pending; s <= core.Fenced; s++ {
 		if s.String() == c.State {
@@ -343,6 +272,9 @@ type LedgerReservationsShowCmd struct {
 
 // Run shows one.
 func (c *LedgerReservationsShowCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+	if err := plain("try", c.ID); err != nil {
+		return err
+	}
 	return withCore(ctx, m, cli, func(ctx context.Context, l *node.Ledgers) error {
 		r, err := l.Ledger.Reservation(ctx, c.ID)
 		if err != nil {
@@ -364,8 +296,8 @@ type LedgerReservationsExpireCmd struct {
 
 // Run gives them back.
 func (c *LedgerReservationsExpireCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
-	if c.Limit < 1 {
-		return fault.New(fault.Invalid, "read flags", "--limit %d is below 1", c.Limit)
+	if err := atMost(c.Limit); err != nil {
+		return err
 	}
 	return withCore(ctx, m, cli, func(ctx context.Context, l *node.Ledgers) error {
 		n, err := l.Ledger.ExpireReservations(ctx, c.Limit)

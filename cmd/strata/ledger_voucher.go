@@ -197,6 +197,9 @@ type LedgerVoucherShowCmd struct {
 
 // Run shows one.
 func (c *LedgerVoucherShowCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+	if err := plain("transfer id", c.ID); err != nil {
+		return err
+	}
 	return withVouchers(ctx, m, cli, func(ctx context.Context, s *voucher.Store) error {
 		v, err := s.Voucher(ctx, c.ID)
 		if err != nil {
@@ -245,6 +248,11 @@ type LedgerVoucherRetryCmd struct {
 
 // Run tries again.
 func (c *LedgerVoucherRetryCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+	for _, id := range c.ID {
+		if err := plain("transfer id", id); err != nil {
+			return err
+		}
+	}
 	return withVouchers(ctx, m, cli, func(ctx context.Context, s *voucher.Store) error {
 		r, err := s.Retry(ctx, c.ID)
 		if err != nil {
@@ -289,8 +297,8 @@ func (c *LedgerVoucherGLCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
 type LedgerVoucherCaseCmd struct {
 	Name   string   `arg:"" help:"The case, from the rules in force."`
 	ID     string   `required:"" help:"The transfer's id."`
-	Param  []string `help:"NAME=VALUE, once per parameter." placeholder:"NAME=VALUE"`
-	Order  string   `help:"When it was ordered, RFC 3339. Default: now." placeholder:"TIME"`
+	Param  []string `sep:"none" help:"NAME=VALUE, once per parameter." placeholder:"NAME=VALUE"`
+	Order  string   `help:"When it was ordered, RFC 3339. Default: now; give it where you may have to repeat the call." placeholder:"TIME"`
 	DryRun bool     `help:"Show the transfer, post nothing."`
 }
 
@@ -308,6 +316,9 @@ func (c *LedgerVoucherCaseCmd) Run(ctx context.Context, m *Main, cli *CLI) error
 		name, value, ok := strings.Cut(p, "=")
 		if !ok {
 			return fault.New(fault.Invalid, "read flags", "--param %q is not NAME=VALUE", p)
+		}
+		if _, twice := params[name]; twice {
+			return fault.New(fault.Invalid, "read flags", "--param %s is there twice", name)
 		}
 		params[name] = value
 	}

@@ -140,8 +140,14 @@ func (q *request) page() (int, error) {
 
 // id is a path's value that has to be a name that the ledger could know.
 func (q *request) id(name string) (string, error) {
-	id := q.PathValue(name)
-	q.object = id
+	q.object = q.PathValue(name)
+	return visible(name, q.object)
+}
+
+// after is the id that a page begins behind; "": the first.
+func (q *request) after() (string, error) { return visible("after", q.query.Get("after")) }
+
+func visible(name, id string) (string, error) {
 	if len(id) > core.MaxIDBytes {
 		return "", badParameter(name, "it has more than "+strconv.Itoa(core.MaxIDBytes)+" bytes")
 	}

@@ -52,7 +52,11 @@ func (s *Server) listReservations(q *request) (reply, error) {
 	if !ok {
 		return reply{}, badParameter("state", "state is one of "+words(core.Fenced))
 	}
-	list, err := s.cfg.Ledger.ListReservations(q.ctx, state, q.query.Get("after"), limit+1)
+	after, err := q.after()
+	if err != nil {
+		return reply{}, err
+	}
+	list, err := s.cfg.Ledger.ListReservations(q.ctx, state, after, limit+1)
 	if err != nil {
 		return reply{}, err
 	}

@@ -116,7 +116,11 @@ func (s *Server) listNotices(q *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	list, err := s.cfg.Notices.ListNotices(q.ctx, q.query.Get("state"), q.query.Get("after"), limit+1)
+	after, err := q.after()
+	if err != nil {
+		return reply{}, err
+	}
+	list, err := s.cfg.Notices.ListNotices(q.ctx, q.query.Get("state"), after, limit+1)
 	if err != nil {
 		return reply{}, err
 	}

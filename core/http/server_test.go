@@ -65,6 +65,8 @@ func TestServer_refuses_in_its_form(t *testing.T) {
 	r.problem(400, "bad_parameter", "after", http.MethodGet, "/v1/accounts?after=x", "")
 	r.problem(400, "bad_parameter", "", http.MethodGet, "/v1/accounts?%zz", "")
 	r.problem(400, "bad_parameter", "state", http.MethodGet, "/v1/reservations", "")
+	r.problem(400, "bad_parameter", "after", http.MethodGet, "/v1/reservations?state=pending&after=%C3%A9", "")
+	r.problem(400, "bad_parameter", "after", http.MethodGet, "/v1/notices?after=a%20b", "")
 	r.problem(400, "bad_parameter", "id", http.MethodGet, "/v1/accounts/01", "")
 	if a := r.do(http.MethodPost, "/v1/transfers", payment("t1", ""), header("Content-Type", "Application/JSON; charset=UTF-8")); a.status != 201 {
 		t.Errorf("%d %s", a.status, a.raw)

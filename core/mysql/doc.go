@@ -59,7 +59,8 @@
 // # Posting modes
 //
 // An account's mode and state stand in its row and, once it has left RealTime, in its row of account_mode; day.modes counts
-// those rows. A ledger in which it is 0 does nothing for modes: no statement more, and guesses go on.
+// those rows. A ledger in which it is 0 does nothing for modes: no statement more. Batches between accounts in RealTime are
+// guessed in any ledger: their rows, locked exclusively, say their modes and states, too.
 //
 // The order of locks is: ids, day, reservations and originals, modes' rows ascending, uses, accounts ascending (inner accounts
 // are below 0, so they come first), funds, rows of buffers; then inserts. A merge begins at the accounts and takes nothing

@@ -18,14 +18,13 @@ type known struct {
 	accounts map[int64]*core.Account // never handed out
 	version  int64                   // of the settings
 	rules    *core.Rules             // nil: no batch yet
-	modes    int64
 }
 
 // keep notes what a committed batch left.
 func (k *known) keep(f *found) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.version, k.rules, k.modes = f.version, f.Rules, f.modes
+	k.version, k.rules = f.version, f.Rules
 	if len(k.accounts)+len(f.Accounts) > maxKnown {
 		k.accounts = map[int64]*core.Account{}
 	}
@@ -76,7 +75,7 @@ func (n *lane) take(ts []*core.Transfer) bool {
 	g, k := &n.memory, &n.l.known
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.rules == nil || k.modes > 0 {
+	if k.rules == nil {
 		return false
 	}
 	g.Rules, g.version = k.rules, k.version
@@ -87,7 +86,7 @@ func (n *lane) take(ts []*core.Transfer) bool {
 	g.order, g.before = needs.Accounts, g.before[:0]
 	for _, id := range g.order {
 		a := k.accounts[id]
-		if a == nil || a.Strategy != "" {
+		if a == nil || a.Strategy != "" || a.Mode != core.RealTime {
 			return false
 		}
 		g.before = append(g.before, *a)
@@ -110,7 +109,7 @@ func (n *lane) verify(ctx context.Context, x *tx, f *found) error {
 	seen, day := 0, int64(0)
 	check := func(cells row) error {
 		if day == 0 {
-			if day = cells.num(8); cells.num(1) != f.version || cells.num(2) != 0 {
+			if day = cells.num(8); cells.num(1) != f.version {
 				return errWrongGuess
 			}
 			return nil

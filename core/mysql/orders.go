@@ -12,6 +12,9 @@ import (
 
 // ByOrder is core.Orders.
 func (l *Ledger) ByOrder(ctx context.Context, tenant, order string) (ids []string, err error) {
+	if t := (core.Transfer{Tenant: tenant, Order: order}); !t.Ordered() { // the server would not look at a space at the end
+		return nil, nil
+	}
 	err = l.read(ctx, func(x *tx) error {
 		q := &x.text
 		q.start("SELECT transfer_id FROM merchant_order WHERE (tenant, merchant_order)=(")
@@ -57,6 +60,7 @@ func (f *feed) Next(ctx context.Context, limit int) (out []core.Event, err error
 // Done is core.Feed.
 func (f *feed) Done(ctx context.Context, ids []string) error {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
+	ids = slices.DeleteFunc(ids, func(id string) bool { t := core.Transfer{ID: id}; return !t.Nameable() })
 	for chunk := range slices.Chunk(ids, listLimit) {
 		err := f.l.change(ctx, "done", func(x *tx) error {
 			q := &x.text

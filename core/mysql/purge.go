@@ -39,7 +39,9 @@ func (l *Ledger) PurgeIDs(ctx context.Context, limit int) (int, error) {
 
 func purgeSome(ctx context.Context, x *tx, cutoff string, limit int) (int, error) {
 	var ids []string
-	query := fmt.Sprintf("SELECT id FROM transfer_id FORCE INDEX (posted_at) WHERE posted_at<%s AND order_time<%s ORDER BY posted_at LIMIT %d FOR UPDATE", cutoff, cutoff, limit)
+	query := fmt.Sprintf("SELECT id FROM transfer_id FORCE INDEX (posted_at) WHERE posted_at<%s AND order_time<%s"+
+		" AND NOT EXISTS (SELECT 1 FROM reservation r WHERE r.id=transfer_id.id AND (r.state='pending' OR r.ended_at>=%s))"+
+		" ORDER BY posted_at LIMIT %d FOR UPDATE", cutoff, cutoff, cutoff, limit)
 	err := x.each(ctx, "find old ids", query, func(cells row) error {
 		ids = append(ids, cells.str(0))
 		return nil
@@ -61,7 +63,7 @@ func purgeSome(ctx context.Context, x *tx, cutoff string, limit int) (int, error
 	for _, id := range ids {
 		x.text.str(id)
 	}
-	x.text.raw(")")
+	x.text.raw(") AND ended_at<" + cutoff)
 	if _, err := x.run(ctx, "purge reservations"); err != nil {
 		return 0, err
 	}
@@ -102,7 +104,7 @@ func (l *Ledger) purgeOrders(ctx context.Context, cutoff string, limit int) erro
 			for _, s := range g {
 				x.text.str(s)
 			}
-			x.text.raw(")")
+			x.text.raw(") AND posted_at<" + cutoff) // it may have come again meanwhile
 			if _, err := x.run(ctx, "purge orders"); err != nil {
 				return err
 			}

@@ -11,6 +11,9 @@ import (
 // Reservation is core.Reservations.
 func (l *Ledger) Reservation(ctx context.Context, id string) (r core.Reservation, err error) {
 	op, found := "read reservation", false
+	if t := (core.Transfer{ID: id}); !t.Nameable() { // the server would not look at a space at the end
+		return r, fault.New(fault.NotFound, op, "there is none of the id %q", id)
+	}
 	err = l.read(ctx, func(x *tx) error {
 		return in(ctx, x, op, "SELECT "+reservationColumns+" FROM reservation WHERE id IN (", ")", []string{id}, addText, func(cells row) (err error) {
 			found = true
@@ -29,6 +32,9 @@ func (l *Ledger) ListReservations(ctx context.Context, state core.ReservationSta
 	const op = "list reservations"
 	if state > core.Fenced {
 		return nil, fault.New(fault.Invalid, op, "no such state")
+	}
+	if t := (core.Transfer{ID: after}); after != "" && !t.Nameable() {
+		return nil, fault.New(fault.Invalid, op, "after: %q is not an id", after)
 	}
 	now := l.nowText()
 	condition := map[core.ReservationState]string{

@@ -169,12 +169,13 @@ func (l *Ledger) writeEntries(ctx context.Context, x *tx, now time.Time, f *foun
 	})
 }
 
-// insert writes one shard's rows, or all of a statement to the late shard where the range has left live.
+// insert writes one shard's rows, or those of a statement and what follows to the late shard where the range has left live:
+// what earlier statements of it wrote, of other parts of the shard's range, stays.
 func (l *Ledger) insert(ctx context.Context, x *tx, d *catalog.Dataset, table, columns string, n int, row func(q *text, i int)) error {
-	into := func(table string) (int64, error) {
-		return x.insert(ctx, "insert into "+table, "INSERT INTO "+db.Quote(table)+" ("+columns+") VALUES ", "", n, row)
+	into := func(table string, from int) (int64, error) {
+		return x.insert(ctx, "insert into "+table, "INSERT INTO "+db.Quote(table)+" ("+columns+") VALUES ", "", n-from, func(q *text, i int) { row(q, from+i) })
 	}
-	_, err := into(table)
+	done, err := into(table, 0)
 	switch {
 	case err == nil:
 		return nil
@@ -190,7 +191,7 @@ func (l *Ledger) insert(ctx context.Context, x *tx, d *catalog.Dataset, table, c
 	default:
 		return err
 	}
-	late, err := into(d.LateShard(1).Table)
+	late, err := into(d.LateShard(1).Table, int(done))
 	l.stats.late.Add(late)
 	return err
 }

@@ -81,14 +81,18 @@ func (n *Notifier) Get(ctx context.Context, transferID string) (Notice, error) {
 	return found[0], nil
 }
 
-// List returns up to limit notices of a state with transfer ids after the given one, ascending. fault.Invalid: no such state.
+// List returns up to limit notices of a state, of all where it is "", with transfer ids after the given one, ascending.
+// fault.Invalid: no such state.
 func (n *Notifier) List(ctx context.Context, state State, after string, limit int) ([]Notice, error) {
 	const op = "list notices"
-	if state != Pending && state != Delivered && state != GivenUp {
+	if state != "" && state != Pending && state != Delivered && state != GivenUp {
 		return nil, fault.New(fault.Invalid, op, "state %q is none of pending, delivered, given_up", string(state))
 	}
 	if limit < 1 || limit > 1000 {
 		return nil, fault.New(fault.Invalid, op, "a limit of %d; 1 to 1000 are possible", limit)
+	}
+	if state == "" {
+		return n.read(ctx, op, "transfer_id > ? ORDER BY transfer_id LIMIT ?", after, limit)
 	}
 	return n.read(ctx, op, "state = ? AND transfer_id > ? ORDER BY transfer_id LIMIT ?", string(state), after, limit)
 }

@@ -90,6 +90,9 @@ func TestNotice_is_tried_by_the_schedule_then_given_up_then_sent_again(t *testin
 	}
 	r.pass(1000 * time.Hour)
 	r.round(n)
+	if all, err := n.List(t.Context(), "", "", 10); err != nil || len(all) != 1 || all[0].State != GivenUp {
+		t.Errorf("%+v %v", all, err)
+	}
 	if listed, err := n.List(t.Context(), GivenUp, "", 10); err != nil || len(listed) != 1 || listed[0].TransferID != "t1" || len(m.requests()) != 9 {
 		t.Fatalf("%+v, %v", listed, err)
 	}

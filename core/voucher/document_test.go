@@ -37,6 +37,9 @@ func TestRefusedDocuments(t *testing.T) {
 		want Problem
 	}{
 		"misspelt field":           {oneRule("amonut"), Problem{BadExpression, "r", "lines[0].amount", "unknown name amonut"}},
+		"misspelt in a call":       {oneRule("max(1, amonut)"), Problem{BadExpression, "r", "lines[0].amount", "unknown name amonut"}},
+		"unknown call in a call":   {oneRule("min(amount, round(amount))"), Problem{BadExpression, "r", "lines[0].amount", "unknown name round"}},
+		"no such field in a call":  {oneRule("min(1, amount.value)"), Problem{BadExpression, "r", "lines[0].amount", "no field value"}},
 		"division":                 {oneRule("amount / 100"), Problem{NotInteger, "r", "lines[0].amount", "/ leaves the whole numbers"}},
 		"hidden division":          {oneRule("amount > 10 / 4 ? 1 : 2"), Problem{NotInteger, "r", "lines[0].amount", "/ leaves"}},
 		"float":                    {oneRule("0.5 > 0.4 ? 1 : 2"), Problem{NotInteger, "r", "lines[0].amount", "not a whole number"}},

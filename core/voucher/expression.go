@@ -20,7 +20,8 @@ const (
 // language compiles expressions over one environment.
 type language struct {
 	env     any
-	leg     bool // the name leg may be used
+	leg     bool          // the name leg may be used
+	plain   []expr.Option // without the operators
 	options []expr.Option
 }
 
@@ -34,6 +35,7 @@ func newLanguage(env any) *language {
 	for _, f := range functions() {
 		l.options = append(l.options, expr.Function(f.name, f.call, f.types...))
 	}
+	l.plain = l.options[:len(l.options):len(l.options)]
 	for operator, name := range operators() {
 		l.options = append(l.options, expr.Operator(operator, name))
 	}
@@ -70,6 +72,11 @@ func (l *language) compile(src string, kind reflect.Kind) (*vm.Program, *Problem
 	}
 	if t := root.Type(); t == nil || t.Kind() != kind {
 		return nil, wrongType(t, kind)
+	}
+	// With operators expr looks at every call twice, and the second time not at its arguments: what is wrong there is only found
+	// without them.
+	if _, err := expr.Compile(src, append(l.plain[:len(l.plain):len(l.plain)], expr.Optimize(false))...); err != nil {
+		return nil, notCompiled(err)
 	}
 	program, err := expr.Compile(src, append(l.options[:len(l.options):len(l.options)], expr.AsKind(kind))...)
 	if err != nil {

@@ -50,7 +50,7 @@ func compileRule(f *ruleForm, bad *problems) rule {
 	once := newLanguage(&scope{})
 	l := once
 	if r.leg {
-		l = &language{env: once.env, options: once.options, leg: true}
+		l = &language{env: once.env, plain: once.plain, options: once.options, leg: true}
 	}
 	one := func(l *language, field, src string, kind reflect.Kind) *vm.Program {
 		program, p := l.compile(src, kind)

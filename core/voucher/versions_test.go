@@ -138,6 +138,7 @@ func TestRefusedCases(t *testing.T) {
 		want Problem
 	}{
 		"unknown name":        {one("", "", "price"), Problem{BadExpression, "c", "legs[0].amount", "unknown name price"}},
+		"unknown in a call":   {one("{name: p, type: amount}", "", "percent(price, p, 'floor')"), Problem{BadExpression, "c", "legs[0].amount", "unknown name price"}},
 		"division":            {one("{name: p, type: amount}", "", "p / 2"), Problem{NotInteger, "c", "legs[0].amount", "/"}},
 		"unknown type":        {one("{name: p, type: money}", "", "5"), Problem{BadDocument, "c", "params[0].type", "money"}},
 		"name of a function":  {one("{name: min, type: amount}", "", "5"), Problem{BadDocument, "c", "params[0].name", "taken"}},
