@@ -114,10 +114,14 @@ func (n *Node) runDoors(ctx context.Context, roles Roles) error {
 		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
+	// The ledger ends after the door is shut: requests under way get their answers.
+	inside, shut := context.WithCancel(context.WithoutCancel(ctx))
+	defer shut()
 	if ledgers != nil {
-		g.Go(func() error { return ledgers.Run(gctx) })
+		g.Go(func() error { return ledgers.Run(inside) })
 	}
 	g.Go(func() error {
+		defer shut()
 		return n.serve(gctx, l, roles.Router, ledgers, func(base string) error {
 			n.log.Info("serving", "url", base)
 			return nil

@@ -119,7 +119,7 @@ func (l *league) runLedger(point string, args ...string) result {
 
 // due lets the time pass after which recovery takes what is unfinished.
 func (l *league) due() {
-	localtest.Exec(l.t, l.db["main"], "UPDATE across SET due=at WHERE state<>'done'")
+	insistExec(l.t, l.db["main"], "UPDATE across SET due=at WHERE state<>'done'")
 }
 
 // settle brings a transfer to its end by recovery, by posting it again, or by both, each with a crash on its way now and then.

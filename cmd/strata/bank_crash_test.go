@@ -241,8 +241,8 @@ func (o *office) modes() {
 
 // time passes: what a process that died held is free.
 func (o *office) time() {
-	localtest.Exec(o.t, o.db, "UPDATE notice SET next_at=NOW(6) - INTERVAL 1 SECOND WHERE state='pending'")
-	localtest.Exec(o.t, o.db, "UPDATE "+o.control+".strata_job SET lease_until=NOW(6) - INTERVAL 1 SECOND")
+	insistExec(o.t, o.db, "UPDATE notice SET next_at=NOW(6) - INTERVAL 1 SECOND WHERE state='pending'")
+	insistExec(o.t, o.db, "UPDATE "+o.control+".strata_job SET lease_until=NOW(6) - INTERVAL 1 SECOND")
 }
 
 // serve lets the process die at the point while errands are run, and starts it again.

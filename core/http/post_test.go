@@ -142,6 +142,12 @@ func TestPostTransfer_names_what_is_wrong(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a bad value with its place", func(t *testing.T) {
+		a := newRig(t).problem(400, "bad_field", "legs[0].amount", http.MethodPost, "/v1/transfers", "{\n \"id\": \"é\",\n \"legs\": [{\"amount\": 1.5}]}")
+		if a.field("offset") != parsed(t, []byte("36")) || a.field("line") != parsed(t, []byte("3")) || a.field("column") != parsed(t, []byte("22")) {
+			t.Errorf("%s", a.raw)
+		}
+	})
 	t.Run("with its place", func(t *testing.T) {
 		a := newRig(t).problem(400, "bad_json", "kind", http.MethodPost, "/v1/transfers", "{\n \"id\": \"é\",\n  \"kind\": tru}")
 		if a.field("offset") != parsed(t, []byte("25")) || a.field("line") != parsed(t, []byte("3")) || a.field("column") != parsed(t, []byte("11")) {
@@ -241,6 +247,9 @@ func TestGetTransfer_and_orders(t *testing.T) {
 	r.problem(400, "bad_parameter", "id", http.MethodGet, "/v1/transfers/%C3%A9", "")
 	r.problem(400, "bad_parameter", "order", http.MethodGet, "/v1/orders/shop/%00", "")
 	r.problem(422, "too_large", "", http.MethodGet, "/v1/orders/large/4711", "")
+	if a := r.do(http.MethodGet, "/v1/orders/4711", ""); a.status != 200 || a.field("tenant") != "" || a.field("order") != "4711" {
+		t.Errorf("%d %s", a.status, a.raw)
+	}
 	a := r.do(http.MethodGet, "/v1/orders/shop/4711", "")
 	list := a.field("transfers").([]any)
 	if len(list) != 2 || list[0].(map[string]any)["outcome"] != "replayed" || list[1].(map[string]any)["outcome"] != "forgotten" {

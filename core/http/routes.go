@@ -53,6 +53,7 @@ func routes() []route {
 		{method: post, pattern: "/v1/transfers", name: "postTransfer", body: maxBody, statuses: posted, run: (*Server).postTransfer},
 		{method: post, pattern: "/v1/transfers/batch", name: "postBatch", body: maxBulk, statuses: []int{200, 422}, run: (*Server).postBatch},
 		{method: get, pattern: "/v1/transfers/{id}", name: "getTransfer", statuses: []int{200, 404}, run: (*Server).getTransfer},
+		{method: get, pattern: "/v1/orders/{order}", name: "getOrderOfNobody", statuses: []int{200, 404, 422}, run: (*Server).getOrder},
 		{method: get, pattern: "/v1/orders/{tenant}/{order}", name: "getOrder", statuses: []int{200, 404, 422}, run: (*Server).getOrder},
 
 		{method: post, pattern: "/v1/accounts", name: "openAccounts", body: maxBody, statuses: []int{200, 409}, run: (*Server).openAccounts},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,12 +45,29 @@ func placed(n *node, err error) error {
 	p := badField(n.At, "%s", err)
 	var e *fault.Error
 	if errors.As(err, &e) {
-		p.field, p.hint = e.Object, e.Hint
+		p.field, p.hint, p.offset = e.Object, e.Hint, offsetOf(n, e.Object)+1
 		if e.Err != nil {
 			p.detail = e.Err.Error()
 		}
 	}
 	return p
+}
+
+// offsetOf is where a field such as legs[1].amount stands in the body, or the nearest that is around it.
+func offsetOf(n *node, field string) int {
+	for _, step := range strings.FieldsFunc(field, func(r rune) bool { return r == '.' || r == '[' || r == ']' }) {
+		i := slices.IndexFunc(n.Items, func(v core.Value) bool { return v.Name == step })
+		if n.Kind == '[' {
+			if number, err := strconv.Atoi(step); err == nil {
+				i = number
+			}
+		}
+		if i < 0 || i >= len(n.Items) {
+			break
+		}
+		n = (*node)(&n.Items[i])
+	}
+	return n.At
 }
 
 // key is the Idempotency-Key header, in quotes or not; "" where there is none.
@@ -180,7 +198,7 @@ func (s *Server) getTransfer(q *request) (reply, error) {
 
 // getOrder answers for all transfers of a merchant's order number.
 func (s *Server) getOrder(q *request) (reply, error) {
-	tenant, err := q.id("tenant")
+	tenant, err := q.id("tenant") // "": the path without one
 	if err != nil {
 		return reply{}, err
 	}

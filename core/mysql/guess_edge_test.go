@@ -31,7 +31,7 @@ func TestL12_a_guess_sees_what_another_process_changed(t *testing.T) {
 			}
 		}, [2]int64{5, 6}, core.BelowMinimum},
 		"the maximum": {func(t *testing.T, _ start, o *running) {
-			if err := o.SetBounds(t.Context(), 6, nil, ptr(int64(129))); err != nil {
+			if err := o.SetBounds(t.Context(), 6, ptr(int64(0)), ptr(int64(129))); err != nil {
 				t.Fatal(err)
 			}
 		}, [2]int64{5, 6}, core.AboveMaximum},
@@ -57,7 +57,10 @@ func TestL12_a_guess_sees_what_another_process_changed(t *testing.T) {
 		"the balance": {func(t *testing.T, s start, o *running) {
 			wantApplied(t, o, move("spent", s.clock.Now(), 5, 1, 71))
 		}, [2]int64{5, 6}, core.BelowMinimum},
-		"the mode": {func(t *testing.T, _ start, o *running) { switchTo(t, o, 5, core.SubAccounts) }, [2]int64{5, 6}, ""},
+		"the mode": {func(t *testing.T, s start, o *running) { // the row stays as it is
+			switchTo(t, o, 7, core.Buffered)
+			wantApplied(t, o, move("waits", s.clock.Now(), 1, 7, 30))
+		}, [2]int64{7, 5}, ""},
 		"the day": {func(t *testing.T, s start, o *running) {
 			if err := o.CutDay(t.Context(), core.Date(s.clock.Now()).AddDate(0, 0, 1)); err != nil {
 				t.Fatal(err)

@@ -2,6 +2,7 @@ package mysql
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 type stoppable struct {
 	*running
 	armed          atomic.Bool
+	once           sync.Once
 	reached, letGo chan struct{}
 }
 
@@ -29,8 +31,11 @@ func runStoppable(t *testing.T, s start) *stoppable {
 		return nil
 	}
 	p.running = run(t, s)
+	t.Cleanup(p.release) // before the ledger's stop, which waits for the batch
 	return p
 }
+
+func (p *stoppable) release() { p.once.Do(func() { close(p.letGo) }) }
 
 // stopped posts x and comes back when it has its locks; the answer comes after the channel letGo is closed.
 func (p *stoppable) stopped(t *testing.T, x core.Transfer) <-chan core.Answer {
@@ -40,8 +45,7 @@ func (p *stoppable) stopped(t *testing.T, x core.Transfer) <-chan core.Answer {
 	go func() {
 		out, err := p.Post(context.Background(), []core.Transfer{x})
 		if err != nil {
-			t.Error(err)
-			out = make([]core.Answer, 1)
+			out = []core.Answer{{Message: err.Error()}}
 		}
 		answer <- out[0]
 	}()
@@ -80,10 +84,16 @@ func TestL12_a_change_waits_for_the_batch_in_flight(t *testing.T) {
 		"a mode":   func(ctx context.Context, l *running) error { return l.SwitchMode(ctx, 1, core.Buffered, 0) },
 	} {
 		for _, guessed := range []bool{false, true} {
+			if !guessed && name != "the cut of a day" {
+				continue // the same statements' locks
+			}
 			t.Run(map[bool]string{false: "", true: "guessed, "}[guessed]+name, func(t *testing.T) {
 				s := fresh(t)
 				p, other := runStoppable(t, s), run(t, s)
 				if err := p.Open(t.Context(), randomAccounts(0)); err != nil {
+					t.Fatal(err)
+				}
+				if err := p.EnsureShards(t.Context(), s.clock.Now(), next); err != nil {
 					t.Fatal(err)
 				}
 				if guessed {
@@ -92,7 +102,7 @@ func TestL12_a_change_waits_for_the_batch_in_flight(t *testing.T) {
 				}
 				answer := p.stopped(t, payAt("x", s.clock.Now()))
 				done := wantWaiting(t, other.db, func() error { return change(t.Context(), other) })
-				close(p.letGo)
+				p.release()
 				if a := <-answer; a.Outcome != core.Applied {
 					t.Fatalf("%+v", a)
 				}
@@ -125,7 +135,7 @@ func TestL12_an_expiry_and_a_cancel_end_a_reservation_once(t *testing.T) {
 	answer := p.stopped(t, act("cancel", core.Cancel, "try", s.clock.Now()))
 	expired := 0
 	done := wantWaiting(t, other.db, func() (err error) { expired, err = other.ExpireReservations(t.Context(), 10); return err })
-	close(p.letGo)
+	p.release()
 	if a := <-answer; a.Outcome != core.Applied || a.Code != "" {
 		t.Fatalf("%+v", a)
 	}
@@ -160,7 +170,7 @@ func TestL12_reversals_wait_for_one_another(t *testing.T) {
 		}
 		return err
 	})
-	close(p.letGo)
+	p.release()
 	if a := <-answer; a.Outcome != core.Applied {
 		t.Fatalf("%+v", a)
 	}
