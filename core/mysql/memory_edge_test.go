@@ -78,3 +78,70 @@ func TestAsked_for_what_is_no_id(t *testing.T) {
 		}
 	}
 }
+
+// TestL12_purge_looks_at_both_times: an id is forgotten only when it was posted and ordered beyond the horizon, so that it is too
+// old when it comes again, whatever its order time is.
+func TestL12_purge_looks_at_both_times(t *testing.T) {
+	s := fresh(t)
+	const horizon = 30 * 24 * time.Hour
+	s.edit = func(c *Config) { c.Horizon = horizon }
+	l := run(t, s)
+	if err := l.Open(t.Context(), randomAccounts(0)); err != nil {
+		t.Fatal(err)
+	}
+	now := s.clock.Now()
+	ahead, late := payAt("ahead", now.Add(core.Ahead)), payAt("late", now.Add(-horizon))
+	wantApplied(t, l, ahead, late)
+	for _, c := range []struct {
+		after  time.Duration
+		purged int
+		x      core.Transfer
+		want   core.Outcome
+	}{
+		{core.Ahead + time.Microsecond, 0, late, core.Replayed},            // ordered long ago, posted yesterday
+		{horizon + core.Ahead + time.Microsecond, 1, ahead, core.Replayed}, // posted long ago, ordered a day later
+		{horizon + core.Ahead + time.Microsecond, 0, late, core.Refused},
+		{horizon + 2*core.Ahead + time.Microsecond, 1, ahead, core.Refused},
+	} {
+		s.clock.Set(now.Add(c.after))
+		if n, err := l.PurgeIDs(t.Context(), 100); err != nil || n != c.purged {
+			t.Fatalf("after %s: %d were purged instead of %d, %v", c.after, n, c.purged, err)
+		}
+		if a := one(t, l, c.x); a.Outcome != c.want {
+			t.Fatalf("%s after %s: %+v", c.x.ID, c.after, a)
+		}
+	}
+	if a, err := l.Balance(t.Context(), 1); err != nil || a.Balance != -2 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+}
+
+// TestL12_every_consumer_gets_every_event until it has done it, whatever the other one has done.
+func TestL12_every_consumer_gets_every_event(t *testing.T) {
+	s := fresh(t)
+	s.edit = func(c *Config) { c.Consumers = []string{core.ForVouchers, core.ForNotices} }
+	l := run(t, s)
+	if err := l.Open(t.Context(), randomAccounts(0)); err != nil {
+		t.Fatal(err)
+	}
+	wantApplied(t, l, payAt("a", s.clock.Now()), payAt("b", s.clock.Now()))
+	want := func(consumer string, ids ...string) {
+		t.Helper()
+		events, err := l.Feed(consumer).Next(t.Context(), 10)
+		if err != nil || len(events) != len(ids) {
+			t.Fatalf("%s: %+v, %v", consumer, events, err)
+		}
+		for i, id := range ids {
+			if events[i].Transfer.ID != id || len(events[i].Balances) != 2 {
+				t.Fatalf("%s: %+v", consumer, events[i])
+			}
+		}
+	}
+	want(core.ForVouchers, "a", "b")
+	want(core.ForNotices, "a", "b")
+	if err := l.Feed(core.ForNotices).Done(t.Context(), []string{"a"}); err != nil {
+		t.Fatal(err)
+	}
+	want(core.ForVouchers, "a", "b")
+	want(core.ForNotices, "b")
+}
