@@ -24,8 +24,11 @@ type Move struct {
 	Answer   Answer
 }
 
-// MoveKind is the kind of transfers between the places of one account.
-const MoveKind = "inner_rebalance"
+// MoveKind is the kind of transfers between the places of one account, MovePrefix begins their ids; nobody else may use them.
+const (
+	MoveKind   = "inner_rebalance"
+	MovePrefix = "inner:"
+)
 
 // moveOf makes a transfer between places of an account: one entry per leg, in their order.
 func moveOf(id string, account *Account, entries []Entry) Move {
@@ -181,7 +184,7 @@ func (b *Batch) Shift(id string, account *Account, places []*Account, amounts []
 // moveID is an id that nobody else has chosen, but on purpose: then the next attempt's is another.
 func (b *Batch) moveID(transfer string, account int64) string {
 	h := sha256.Sum256(fmt.Appendf(nil, "%s %d %d", transfer, account, b.Attempt))
-	return "inner:" + hex.EncodeToString(h[:20])
+	return MovePrefix + hex.EncodeToString(h[:20])
 }
 
 // checkSpread is checkBounds for an account in SubAccounts: its minimum is for all places together. Where not all are

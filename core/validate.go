@@ -29,8 +29,12 @@ func (t *Transfer) Refusal() *Answer {
 	switch {
 	case !t.Nameable():
 		return refuse(BadTransfer, "id", "the id is not 1 to 64 visible ASCII characters")
+	case strings.HasPrefix(t.ID, MovePrefix):
+		return refuse(BadTransfer, "id", "ids that begin with "+MovePrefix+" are the ledger's own")
 	case !visible(t.Kind, MaxKindBytes):
 		return refuse(BadTransfer, "kind", "the kind is not 1 to 32 visible ASCII characters")
+	case t.Kind == MoveKind:
+		return refuse(BadTransfer, "kind", "the kind "+MoveKind+" is the ledger's own")
 	case !Storable(t.OrderTime):
 		return refuse(BadTransfer, "order_time", "the order time is not between 1970 and 9999")
 	case !t.BusinessDate.IsZero() && !Storable(t.BusinessDate):

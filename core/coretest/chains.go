@@ -121,6 +121,8 @@ func refusesFields(b *bench) {
 		change func(*core.Transfer)
 	}{
 		{"kind", func(t *core.Transfer) { t.Kind = long(33) }},
+		{"kind", func(t *core.Transfer) { t.Kind = core.MoveKind }},
+		{"id", func(t *core.Transfer) { t.ID = core.MovePrefix + "1" }},
 		{"tenant", func(t *core.Transfer) { t.Tenant = long(33) }},
 		{"tenant", func(t *core.Transfer) { t.Tenant = "a b" }},
 		{"order", func(t *core.Transfer) { t.Order = long(65) }},

@@ -145,7 +145,7 @@ func (l *Ledger) spread(f *found) {
 func shiftID() string {
 	var b [20]byte
 	_, _ = rand.Read(b[:]) // it never fails
-	return "inner:" + hex.EncodeToString(b[:])
+	return core.MovePrefix + hex.EncodeToString(b[:])
 }
 
 // collect brings all to the account's own row.
