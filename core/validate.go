@@ -6,6 +6,8 @@ import (
 	"math"
 	"strings"
 	"unicode/utf8"
+
+	"strata/fault"
 )
 
 // Nameable reports whether the id can be remembered at all. What has no such id is refused without a trace.
@@ -22,6 +24,21 @@ func (t *Transfer) Validate() (Code, string) {
 		return a.Code, a.Message
 	}
 	return "", ""
+}
+
+// CoordinatorPrefix begins the ids of what a coordinator over several ledgers posts inside one of them.
+const CoordinatorPrefix = "x:"
+
+// CheckCaller refuses, for the doors where people and programs come in, what only a coordinator may post: fault.Invalid with
+// the field as its Object. A cancel by hand between a coordinator's Try and Confirm would book one ledger without the other.
+func CheckCaller(t *Transfer) error {
+	for _, f := range [][2]string{{"id", t.ID}, {"of", t.Of}} {
+		if strings.HasPrefix(f[1], CoordinatorPrefix) {
+			return &fault.Error{Kind: fault.Invalid, Op: "check transfer", Object: f[0],
+				Err: fmt.Errorf("ids that begin with %s are a coordinator's, over several ledgers", CoordinatorPrefix)}
+		}
+	}
+	return nil
 }
 
 // Refusal is the answer for a transfer that can't be applied whatever the accounts are, with the field; nil where it can.

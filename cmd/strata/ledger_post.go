@@ -71,6 +71,9 @@ func (m *Main) postLines(ctx context.Context, l *node.Ledgers, in io.Reader, nam
 			continue
 		}
 		t, err := core.ParseTransfer(lines.Bytes())
+		if err == nil {
+			err = core.CheckCaller(&t)
+		}
 		if err != nil {
 			return fault.New(fault.Invalid, fmt.Sprintf("read %s line %d", name, number), "%w", err).
 				WithHint("%s", again())

@@ -70,6 +70,9 @@ func (c *LedgerTransferCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
 		return err
 	}
 	return withCore(ctx, m, cli, func(ctx context.Context, l *node.Ledgers) error {
+		if err := core.CheckCaller(&t); err != nil {
+			return err
+		}
 		answers, err := l.Ledger.Post(ctx, []core.Transfer{t})
 		if err != nil {
 			return err

@@ -14,7 +14,7 @@ const (
 	MaxLedgers   = 16
 	MaxNameBytes = 32
 	// OwnPrefix begins the ids that the coordinator gives to transfers inside the ledgers. Nobody else may use such ids.
-	OwnPrefix = "x:"
+	OwnPrefix = core.CoordinatorPrefix
 )
 
 // The codes of this package, beside those of core that a ledger's refusal carries.

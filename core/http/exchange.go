@@ -100,6 +100,16 @@ func (s *Server) admit(q *request, transfers []core.Transfer) error {
 	return err
 }
 
+// callers refuses ids that are not a caller's to use.
+func callers(t *core.Transfer) error {
+	err := core.CheckCaller(t)
+	var e *fault.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	return &problem{status: http.StatusBadRequest, code: "bad_field", field: e.Object, detail: e.Err.Error()}
+}
+
 // parameters checks the query's.
 func (q *request) parameters(known []string) error {
 	if q.URL.RawQuery == "" {

@@ -266,3 +266,10 @@ func TestCase_is_posted_as_a_transfer(t *testing.T) {
 	r.problem(400, "bad_field", "params", http.MethodPost, "/v1/cases/pay", `{"id":"c1","params":[]}`)
 	r.problem(400, "bad_field", "params", http.MethodPost, "/v1/cases/pay", `{"id":"c1"}`)
 }
+
+// A coordinator's ids are not a caller's.
+func TestIDsOfACoordinatorAreRefused(t *testing.T) {
+	r := newRig(t)
+	r.problem(400, "bad_field", "id", http.MethodPost, "/v1/transfers", payment("x:1", ""))
+	r.problem(400, "bad_field", "[1].id", http.MethodPost, "/v1/transfers/batch", "["+payment("t1", "")+","+payment("x:1", "")+"]")
+}

@@ -93,6 +93,9 @@ func (q *request) name(t *core.Transfer) error {
 
 // post asks the rates and the ledger.
 func (s *Server) post(q *request, t *core.Transfer) (reply, error) {
+	if err := callers(t); err != nil {
+		return reply{}, err
+	}
 	one := []core.Transfer{*t}
 	if err := s.admit(q, one); err != nil {
 		return reply{}, err
@@ -154,6 +157,9 @@ func (s *Server) postBatch(q *request) (reply, error) {
 	for i := range root.Items {
 		if transfers[i], err = parseTransfer((*node)(&root.Items[i]), "["+strconv.Itoa(i)+"]"); err != nil {
 			return reply{}, err
+		}
+		if err := callers(&transfers[i]); err != nil {
+			return reply{}, in("["+strconv.Itoa(i)+"]", err)
 		}
 	}
 	if q.count = len(transfers); q.count == 0 {

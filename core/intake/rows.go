@@ -183,6 +183,9 @@ func (c *Config) scanTransfers(t *table, each func(*item) error) error {
 func (t *table) transfer() core.Transfer {
 	x := core.Transfer{ID: t.cell("id"), Kind: t.cell("kind"), Memo: t.cell("memo"), Tenant: t.cell("tenant"), Order: t.cell("order"),
 		Product: t.cell("product"), Metadata: t.cell("metadata"), OrderTime: t.moment("order_time")}
+	if core.CheckCaller(&x) != nil {
+		t.problem("id", "ids that begin with "+core.CoordinatorPrefix+" are a coordinator's")
+	}
 	if date := t.cell("business_date"); date != "" {
 		var err error
 		if x.BusinessDate, err = time.Parse(time.DateOnly, date); err != nil {
