@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -113,8 +114,12 @@ func checkNumbers(t *testing.T, s Summary) {
 // Each signal that ends a terminal's or a supervisor's program ends the demo and its servers.
 func TestDemo_stops_cleanly(t *testing.T) {
 	t.Parallel()
+	signals := []syscall.Signal{syscall.SIGINT, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // under nohup the programs that these tests start stay, as they should
+		signals = append(signals, syscall.SIGHUP)
+	}
 	t.Run("while it loads", func(t *testing.T) {
-		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		for _, sig := range signals {
 			dir := demoFolder(t)
 			p := startDemo(t, dir, size()...)
 			localtest.Eventually(t, runLimit, "its servers", func() (bool, error) {
@@ -129,7 +134,7 @@ func TestDemo_stops_cleanly(t *testing.T) {
 		dir := demoFolder(t)
 		flags := append(size(), "--transfers=60", "--today=0")
 		prove(t, dir, flags...)
-		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		for _, sig := range signals {
 			p := startDemo(t, dir, flags...)
 			localtest.Eventually(t, runLimit, "its address", func() (bool, error) {
 				book, err := readAddresses(dir)
