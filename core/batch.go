@@ -169,12 +169,21 @@ func (b *Batch) refuseLink(chain []*Transfer, i int) *Answer {
 	switch last := i == len(chain)-1; {
 	case len(chain) > MaxChain:
 		return refuse(BadTransfer, "linked", "a chain of %d transfers; at most %d are possible", len(chain), MaxChain)
+	case i == 0 && len(chain) > 1 && legsOf(chain) > MaxChainLegs:
+		return refuse(BadTransfer, "linked", "a chain of %d legs; at most %d are possible", legsOf(chain), MaxChainLegs)
 	case last && chain[i].Linked:
 		return refuse(BadTransfer, "linked", "it is linked to the next one, and there is none in this call")
 	case !last && !chain[i].Linked:
 		return refuse(BadTransfer, "linked", "it is not linked to the next one of its chain")
 	}
 	return nil
+}
+
+func legsOf(chain []*Transfer) (n int) {
+	for _, t := range chain {
+		n += len(t.Legs)
+	}
+	return n
 }
 
 // undoChain answers a chain that its i-th transfer broke.

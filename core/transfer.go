@@ -21,6 +21,7 @@ const (
 	MaxNatureBytes   = 24
 	MaxStrategyBytes = 32
 	MaxChain         = 500
+	MaxChainLegs     = 10_000 // of all its transfers: it is one transaction
 )
 
 // Leg is one side of a transfer: minor units of Unit, positive for a credit, negative for a debit; zero only in a Confirm or

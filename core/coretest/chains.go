@@ -110,6 +110,14 @@ func chainEnds(b *bench) {
 		long[i].ID = fmt.Sprintf("fits-%d", i)
 	}
 	b.applies(link(long[:core.MaxChain]...)...)
+	wide := make([]core.Transfer, core.MaxChainLegs/core.MaxLegs+1)
+	for i := range wide {
+		wide[i] = pay(fmt.Sprintf("wide-%d", i), 1, 2, 1)
+		for range core.MaxLegs/2 - 1 {
+			wide[i].Legs = append(wide[i].Legs, wide[i].Legs[:2]...)
+		}
+	}
+	b.wantAnswer(b.post(link(wide...)...)[0], core.Refused, core.BadTransfer)
 	b.wantBalance(2, core.MaxChain, core.MaxChain)
 }
 

@@ -110,6 +110,13 @@ func (d *draft) link(chain []core.Transfer, i int) *core.Answer {
 	if len(chain) > core.MaxChain || last && chain[i].Linked {
 		return no(core.BadTransfer, "linked", "the chain is too long, or has no end")
 	}
+	legs := 0
+	for _, t := range chain {
+		legs += len(t.Legs)
+	}
+	if i == 0 && len(chain) > 1 && legs > core.MaxChainLegs {
+		return no(core.BadTransfer, "linked", "the chain has too many legs")
+	}
 	return nil
 }
 
