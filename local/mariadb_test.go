@@ -3,7 +3,6 @@ package local_test
 import (
 	"database/sql"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -268,20 +267,19 @@ func count(t *testing.T, db *sql.DB, table string) (n int) {
 	return n
 }
 
-// copyProgram copies the test binary, which lies in a folder of its user's alone, to where everybody may run it.
+// copyProgram copies the test binary, which lies in a folder of its user's alone, to where everybody may run it. Another
+// program does it: a file that this process had open for writing can't be run while a child of a parallel test, between fork
+// and exec, still holds a copy of the descriptor.
 func copyProgram(t *testing.T, to string) {
 	t.Helper()
-	in, err := os.Open("/proc/self/exe")
+	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE, 0o755)
-	if err != nil {
-		t.Fatal(err)
+	if out, err := exec.Command("cp", self, to).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
 	}
-	_, err = io.Copy(out, in)
-	if err := errorsOf(err, out.Close()); err != nil {
+	if err := os.Chmod(to, 0o755); err != nil {
 		t.Fatal(err)
 	}
 }
