@@ -50,7 +50,8 @@ type Across struct {
 	Ledgers map[string]OtherLedger `yaml:"ledgers,omitempty"`
 }
 
-// OtherLedger is another ledger database.
+// OtherLedger is another ledger database. It is taken to keep events for the same consumers as this one: vouchers and notices
+// are on in the configurations of all of them, or of none.
 type OtherLedger struct {
 	Server  `yaml:",inline"`
 	Transit map[string]int64 `yaml:"transit"`
