@@ -102,7 +102,7 @@ func (s *Scheduler) scanStatus(rows *sql.Rows) (Status, error) {
 	if e := s.jobs[st.Name]; e != nil {
 		st.Configured, schedule = true, e.schedule
 	} else if schedule, err = ParseSchedule(st.Schedule); err != nil {
-		return st, nil // written by a version that reads more than this one: no next slot
+		return st, nil //nolint:nilerr // written by a version that reads more than this one: no next slot
 	}
 	if next, ok := schedule.Next(st.PlannedTo); ok {
 		st.Next = next.At

@@ -146,7 +146,7 @@ func (s *Scheduler) keep(ctx context.Context, e *entry, c *claim) error {
 		case err == nil:
 			c.until, wait = sent.Add(s.cfg.Lease), s.cfg.Renew
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // a stop was asked for
 		case !time.Now().Before(c.until):
 			return fmt.Errorf("%w: %w", ErrLost, err)
 		}
@@ -221,10 +221,9 @@ func (s *Scheduler) recordOnce(ctx context.Context, e *entry, c *claim, out outc
 func (s *Scheduler) write(ctx context.Context, tx *sql.Tx, e *entry, c *claim, out outcome) error {
 	summary, details := shorten(out.result)
 	set, args := "summary=?, details=?", []any{summary, details}
-	switch {
-	case out.state == Done:
+	if out.state == Done {
 		set += ", completions=completions+1"
-	default:
+	} else {
 		set, args = set+", last_error=?, not_before=?", append(args, cut(out.err.Error()), stamp(s.now().Add(out.wait)))
 	}
 	if out.counts {

@@ -152,7 +152,7 @@ func (a *Across) check() (errs []error) {
 		if name == a.Name {
 			bad("%s is this ledger's own name", name)
 		}
-		if err := l.Server.check(); err != nil {
+		if err := l.check(); err != nil {
 			bad("ledgers: %s: %w", name, err)
 		}
 		transit("ledgers: "+name+": ", l.Transit)

@@ -41,7 +41,7 @@ func (b *bank) sums() (read bool, err error) {
 		SELECT unit, balance, pending_debits, pending_credits, parent=0 AS known FROM account
 		UNION ALL SELECT unit, amount, 0, 0, 0 FROM buffer) a GROUP BY unit`)
 	if err != nil {
-		return false, nil //nolint:nilerr // it is killed now and then
+		return false, nil // it is killed now and then
 	}
 	defer rows.Close()
 	known, rich := 0, 0
@@ -58,7 +58,7 @@ func (b *bank) sums() (read bool, err error) {
 		}
 	}
 	if rows.Err() != nil {
-		return false, nil //nolint:nilerr // the same
+		return false, nil // the same
 	}
 	if known != b.units || rich == 0 || len(wrong) > 0 {
 		return false, fmt.Errorf("one read of all balances: %d accounts, %d above 0: %s", known, rich, strings.Join(wrong, "; "))

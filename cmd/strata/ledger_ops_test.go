@@ -21,7 +21,6 @@ type rig struct {
 	t      *testing.T
 	config string
 	live   *sql.DB
-	http   string
 }
 
 // at is the order time of every transfer here: a repeated call is the same body.

@@ -81,7 +81,7 @@ func (c *checker) compareBalances(x *bundle, whole []leg, have []core.Balance, p
 	}
 	for i := range whole {
 		if l := &whole[i]; legs[l.no] != nil {
-			table, key := l.key(c)
+			table, key := l.key()
 			c.find(inTransfers, Finding{Table: table, Key: key, Column: "leg", Want: fmt.Sprintf("below %d", len(have)), Got: strconv.FormatInt(l.no, 10),
 				Text: "the remembered answer of transfer " + x.id + " has no such leg"})
 		}
@@ -89,7 +89,7 @@ func (c *checker) compareBalances(x *bundle, whole []leg, have []core.Balance, p
 }
 
 func (c *checker) compareBalance(i int, l *leg, h *core.Balance, proven bool, wrong func(what, want, got string)) {
-	table, key := l.key(c)
+	table, key := l.key()
 	doubt := c.inDoubt(l.row)
 	say := func(column, what string, row, told int64, rowIsWrong bool) {
 		switch {

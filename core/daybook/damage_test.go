@@ -174,11 +174,10 @@ func cells(t *testing.T, r *rig, table string) (out []damage) {
 			where += " AND `" + c.name + "` REGEXP '[1-8][]\"}],?'"
 		}
 		id := "CONCAT_WS(','," + strings.Join(keys, ",") + ")"
-		key := ""
 		if n := r.text(t, "SELECT COUNT(*) FROM "+table+" WHERE "+where); n == "0" {
 			continue
 		}
-		key = r.text(t, "SELECT "+id+" FROM "+table+" WHERE "+where+" ORDER BY "+strings.Join(keys, " DESC,")+" DESC LIMIT 1")
+		key := r.text(t, "SELECT "+id+" FROM "+table+" WHERE "+where+" ORDER BY "+strings.Join(keys, " DESC,")+" DESC LIMIT 1")
 		d := damage{name: table + "." + c.name, query: "UPDATE " + table + " SET `" + c.name + "`=" + expr + " WHERE " + id + "='" + key + "'", table: dataset, key: key, column: c.name}
 		if slices.Contains(keys, "`"+c.name+"`") {
 			d.key, d.column = "", "*" // the row is another one now

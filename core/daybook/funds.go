@@ -49,7 +49,7 @@ func (c *checker) fund(v [][]byte) error {
 func (c *checker) addParts(account int64, v [][]byte) error {
 	parts, err := core.ParseParts(string(v[eFunds]))
 	if err != nil {
-		return nil // the entry is named with its transfer
+		return nil //nolint:nilerr // the entry is named with its transfer
 	}
 	for _, p := range parts {
 		c.fundOf(account, c.text([]byte(p.Nature))).sum += p.Amount

@@ -36,7 +36,7 @@ func (l *limits) setting(c *checker, number int64, body, at []byte) error {
 	s, err := core.ParseSettings(body)
 	if err != nil {
 		c.find(inSettings, Finding{Table: "setting", Key: strconv.FormatInt(number, 10), Column: "body", Want: "settings", Got: string(body), Text: err.Error()})
-		return nil
+		return nil //nolint:nilerr // it is named
 	}
 	if _, err := core.Compile(s); err != nil {
 		c.find(inSettings, Finding{Table: "setting", Key: strconv.FormatInt(number, 10), Column: "body", Want: "settings", Got: string(body), Text: err.Error()})

@@ -44,7 +44,7 @@ func (c *checker) compareRow(x *bundle, whole []leg) {
 			sums[string(l.unit)] = &money.Sum{}
 		}
 		sums[string(l.unit)].Add(money.Amount(l.amount))
-		c.compareLeg(x, l)
+		c.compareLeg(l)
 	}
 	for unit, sum := range sums {
 		if !sum.IsZero() {
@@ -62,8 +62,8 @@ func (c *checker) compareRow(x *bundle, whole []leg) {
 }
 
 // compareLeg compares a leg with its account.
-func (c *checker) compareLeg(x *bundle, l *leg) {
-	table, key := l.key(c)
+func (c *checker) compareLeg(l *leg) {
+	table, key := l.key()
 	a := c.accounts[l.row]
 	if a == nil || a.rows == 0 {
 		if l.buffered {
@@ -133,7 +133,7 @@ func (c *checker) agree(section string, all []witness) {
 
 // compareTimes compares dates and times over all rows of a transfer.
 func (c *checker) compareTimes(x *bundle) {
-	t, n := x.transfer, 0
+	t := x.transfer
 	same := true
 	for i := range x.legs {
 		l := &x.legs[i]
@@ -145,13 +145,13 @@ func (c *checker) compareTimes(x *bundle) {
 	if same {
 		return
 	}
-	n = len(x.legs) + 2
+	n := len(x.legs) + 2
 	dates := append(make([]witness, 0, n), witness{"transfer", x.id, "accounting_date", t[tDate]})
 	ordered := append(make([]witness, 0, n), witness{"transfer", x.id, "order_time", t[tOrdered]})
 	posted := append(make([]witness, 0, n), witness{"transfer", x.id, "posted_at", t[tPosted]})
 	for i := range x.legs {
 		l := &x.legs[i]
-		table, key := l.key(c)
+		table, key := l.key()
 		dates = append(dates, witness{table, key, "accounting_date", l.date})
 		ordered = append(ordered, witness{table, key, "order_time", l.since})
 		posted = append(posted, witness{table, key, "posted_at", l.at})

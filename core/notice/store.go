@@ -89,7 +89,7 @@ func (n *Notifier) insert(ctx context.Context, rows []row, now time.Time) error 
 func (n *Notifier) due(ctx context.Context, now time.Time) ([]string, error) {
 	const op = "find due notices"
 	// The index due answers this with one look per target.
-	rows, err := n.cfg.DB.SQL().QueryContext(ctx, "SELECT target, MIN(next_at) FROM notice WHERE state = 'pending' GROUP BY target")
+	rows, err := n.cfg.DB.SQL().QueryContext(ctx, "SELECT target, MIN(next_at) FROM notice WHERE state = 'pending' GROUP BY target") //nolint:sqlclosecheck // each does
 	if err != nil {
 		return nil, db.Classify(op, err)
 	}
@@ -144,8 +144,9 @@ func (n *Notifier) claim(ctx context.Context, target string, until, now time.Tim
 
 // candidates are the ids, each a string, of the target's notices that are due first.
 func (n *Notifier) candidates(ctx context.Context, op, target string, until time.Time) ([]any, error) {
-	rows, err := n.cfg.DB.SQL().QueryContext(ctx, `SELECT transfer_id FROM notice FORCE INDEX (due)
-		WHERE target = ? AND state = 'pending' AND next_at <= ? ORDER BY next_at LIMIT ?`, target, stamp(until), claimSize)
+	const query = `SELECT transfer_id FROM notice FORCE INDEX (due)
+		WHERE target = ? AND state = 'pending' AND next_at <= ? ORDER BY next_at LIMIT ?`
+	rows, err := n.cfg.DB.SQL().QueryContext(ctx, query, target, stamp(until), claimSize) //nolint:sqlclosecheck // each does
 	if err != nil {
 		return nil, db.Classify(op, err)
 	}
