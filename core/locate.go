@@ -19,7 +19,7 @@ const (
 )
 
 // bucket is the part of Trial's sums that comes from about one transfer in bucketCount. Both are zero where all is well.
-type bucket struct{ balance, legs field }
+type bucket struct{ balance, legs Field }
 
 func bucketOf(all []bucket, hash [2]uint64) *bucket { return &all[hash[1]%bucketCount] }
 
@@ -50,7 +50,7 @@ func (t *Trial) Locate() *Locator {
 	for _, id := range t.torn[:min(len(t.torn), maxFindings)] {
 		l.torn[id] = nil
 	}
-	if len(l.torn) == 0 && t.balance == ([2]field{}) && t.legs == ([2]field{}) {
+	if len(l.torn) == 0 && t.balance == ([2]Field{}) && t.legs == ([2]Field{}) {
 		return nil
 	}
 	return l

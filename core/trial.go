@@ -32,8 +32,8 @@ type Trial struct {
 	units                    map[string]*money.Sum
 	transfers, entries       int64
 	opened                   int64
-	balance                  [2]field // Σ amount · hash(transfer, unit): zero if every transfer sums to zero
-	legs                     [2]field // Σ hash(transfer) over entries, less legs · hash(transfer) over transfers
+	balance                  [2]Field // Σ amount · hash(transfer, unit): zero if every transfer sums to zero
+	legs                     [2]Field // Σ hash(transfer) over entries, less legs · hash(transfer) over transfers
 	buckets                  []bucket // the same by transfer: where Locate has to look
 	torn                     []int64  // accounts whose chain is broken
 	findings                 []string
@@ -131,10 +131,10 @@ func (t *Trial) addTransfer(row *catalog.Row) error {
 	t.transfers++
 	hash := hashText(row.Cell(t.transfer["id"]), nil)
 	for i, h := range hash {
-		t.legs[i] = t.legs[i].sub(fieldOf(h).times(legs))
+		t.legs[i] = t.legs[i].Sub(FieldOf(h).Times(legs))
 	}
 	b := bucketOf(t.buckets, hash)
-	b.legs = b.legs.sub(fieldOf(hash[0]).times(legs))
+	b.legs = b.legs.Sub(FieldOf(hash[0]).Times(legs))
 	return nil
 }
 
@@ -196,13 +196,13 @@ func (t *Trial) addLeg(transfer, unit []byte, amount int64) {
 	total.Add(money.Amount(amount))
 	hash, both := hashText(transfer, nil), hashText(transfer, unit)
 	for i, h := range both {
-		t.balance[i] = t.balance[i].add(fieldOf(h).times(amount))
+		t.balance[i] = t.balance[i].Add(FieldOf(h).Times(amount))
 	}
 	for i, h := range hash {
-		t.legs[i] = t.legs[i].add(fieldOf(h))
+		t.legs[i] = t.legs[i].Add(FieldOf(h))
 	}
 	b := bucketOf(t.buckets, hash)
-	b.balance, b.legs = b.balance.add(fieldOf(both[0]).times(amount)), b.legs.add(fieldOf(hash[0]))
+	b.balance, b.legs = b.balance.Add(FieldOf(both[0]).Times(amount)), b.legs.Add(FieldOf(hash[0]))
 }
 
 func (t *Trial) addAccount(row *catalog.Row) error {
@@ -268,10 +268,10 @@ func (t *Trial) Report() TrialReport {
 		}
 	}
 	slices.SortFunc(r.Units, func(a, b UnitTotal) int { return strings.Compare(a.Unit, b.Unit) })
-	if t.balance != ([2]field{}) {
+	if t.balance != ([2]Field{}) {
 		t.find("the entries of some transfer do not sum to zero")
 	}
-	if t.legs != ([2]field{}) {
+	if t.legs != ([2]Field{}) {
 		t.find("some transfer has not as many entries as legs, or some entry has no transfer")
 	}
 	r.Problems, r.Findings = t.found, t.findings
@@ -339,24 +339,28 @@ func hashLink(account, seq, balance int64) [2]uint64 {
 	return [2]uint64{binary.BigEndian.Uint64(h[:]), binary.BigEndian.Uint64(h[8:])}
 }
 
-// field is a number modulo the prime 2^61-1: a sum of amounts times random numbers of the field is zero by chance with a
+// Field is a number modulo the prime 2^61-1: a sum of amounts times random numbers of the field is zero by chance with a
 // probability of 2^-61, which is not so modulo a power of two.
-type field uint64
+type Field uint64
 
 const prime = 1<<61 - 1
 
-func fieldOf(h uint64) field { return field(h % prime) }
+// FieldOf is a hash as a number of the field.
+func FieldOf(h uint64) Field { return Field(h % prime) }
 
-func (f field) add(g field) field { return (f + g) % prime }
+// Add is f + g.
+func (f Field) Add(g Field) Field { return (f + g) % prime }
 
-func (f field) sub(g field) field { return (f + prime - g) % prime }
+// Sub is f - g.
+func (f Field) Sub(g Field) Field { return (f + prime - g) % prime }
 
-func (f field) times(n int64) field {
+// Times is f · n, for any n.
+func (f Field) Times(n int64) Field {
 	m := n % prime
 	if m < 0 {
 		m += prime
 	}
 	hi, lo := bits.Mul64(uint64(f), uint64(m))
 	_, rest := bits.Div64(hi, lo, prime)
-	return field(rest)
+	return Field(rest)
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 
+	"strata/core"
 	"strata/fault"
 	"strata/money"
 )
@@ -33,9 +34,9 @@ type tally struct {
 	reserved, expect int64  // debits and credits of pending reservations
 	buffered         int64
 
-	turnover       field // of the frozen dates: entries less day balances
-	before, after  int64 // what was booked before the first frozen date and after the last
-	opening, close int64 // by its first and its last day balance
+	turnover       core.Field // of the frozen dates: entries less day balances
+	before, after  int64      // what was booked before the first frozen date and after the last
+	opening, close int64      // by its first and its last day balance
 	first, dayUnit string
 }
 

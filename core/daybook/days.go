@@ -8,11 +8,11 @@ import (
 	"hash/maphash"
 	"io"
 	"maps"
-	"math/bits"
 	"os"
 	"slices"
 	"strconv"
 
+	"strata/core"
 	"strata/fault"
 )
 
@@ -22,7 +22,7 @@ type days struct {
 	closed      bool   // an entry was seen: the frozen dates are known
 	ends        map[string]*dayEnd
 	counted     map[string]*dayEnd // the same, from day_balance and transfer
-	weights     map[string][3]field
+	weights     map[string][3]core.Field
 	seed        maphash.Seed
 	open        string // the open accounting date
 	dir         string
@@ -37,7 +37,7 @@ type days struct {
 type dayEnd struct{ accounts, entries, late int64 }
 
 func newDays(dir string) *days {
-	return &days{dir: dir, ends: map[string]*dayEnd{}, counted: map[string]*dayEnd{}, weights: map[string][3]field{}, seed: maphash.MakeSeed()}
+	return &days{dir: dir, ends: map[string]*dayEnd{}, counted: map[string]*dayEnd{}, weights: map[string][3]core.Field{}, seed: maphash.MakeSeed()}
 }
 
 func (d *days) frozen(date []byte) bool {
@@ -81,11 +81,11 @@ func (c *checker) day(v [][]byte) error {
 }
 
 // weight is three random numbers of a date.
-func (d *days) weight(date []byte) [3]field {
+func (d *days) weight(date []byte) [3]core.Field {
 	w, ok := d.weights[string(date)]
 	if !ok {
 		for i := range w {
-			w[i] = fieldOf(maphash.String(d.seed, string(date)+strconv.Itoa(i)))
+			w[i] = core.FieldOf(maphash.String(d.seed, string(date)+strconv.Itoa(i)))
 		}
 		d.weights[string(date)] = w
 	}
@@ -113,7 +113,7 @@ func (d *days) entry(a *tally, date []byte, amount int64) {
 	if amount < 0 {
 		side, amount = w[0], -amount
 	}
-	a.turnover = a.turnover.add(side.times(amount)).add(w[2])
+	a.turnover = a.turnover.Add(side.Times(amount)).Add(w[2])
 }
 
 // dayBalance takes a row: accounting_date account_id unit balance debits credits entries.
@@ -135,17 +135,17 @@ func (c *checker) dayBalance(v [][]byte) error {
 	e.accounts, e.entries = e.accounts+1, e.entries+entries
 	a := c.tally(id)
 	w := d.weight(v[0])
-	a.turnover = a.turnover.sub(w[0].times(debits)).sub(w[1].times(credits)).sub(w[2].times(entries))
+	a.turnover = a.turnover.Sub(w[0].Times(debits)).Sub(w[1].Times(credits)).Sub(w[2].Times(entries))
 	if a.first == "" {
 		a.first, a.opening = string(v[0]), balance-credits+debits
 	} else if a.close+credits-debits != balance {
-		a.turnover = a.turnover.add(w[0]) // in doubt: it will be looked at row by row
+		a.turnover = a.turnover.Add(w[0]) // in doubt: it will be looked at row by row
 	}
 	a.close = balance
 	if a.dayUnit == "" {
 		a.dayUnit = c.text(v[2])
 	} else if a.dayUnit != string(v[2]) {
-		a.turnover = a.turnover.add(w[0])
+		a.turnover = a.turnover.Add(w[0])
 	}
 	return d.keep(v)
 }
@@ -342,26 +342,4 @@ func (c *checker) closeEnds() {
 			c.find(inDays, Finding{Table: "day_end", Key: date, Want: "a row", Text: fmt.Sprintf("%s and %s are frozen", d.first, d.last)})
 		}
 	}
-}
-
-// field is a number modulo the prime 2^61-1: a sum of amounts times random numbers of the field is zero by chance with a
-// probability of 2^-61, which is not so modulo a power of two.
-type field uint64
-
-const prime = 1<<61 - 1
-
-func fieldOf(h uint64) field { return field(h % prime) }
-
-func (f field) add(g field) field { return (f + g) % prime }
-
-func (f field) sub(g field) field { return (f + prime - g) % prime }
-
-func (f field) times(n int64) field {
-	m := n % prime
-	if m < 0 {
-		m += prime
-	}
-	hi, lo := bits.Mul64(uint64(f), uint64(m))
-	_, rest := bits.Div64(hi, lo, prime)
-	return field(rest)
 }

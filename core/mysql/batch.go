@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	"strata/catalog"
@@ -85,11 +86,15 @@ func (n *lane) attempt(ctx context.Context, b *batch, guess *found) error {
 	return n.l.at("core.after_commit")
 }
 
+// lockWaitSeconds is how long a lane waits for a row that somebody else has locked before the batch is done again: the
+// server's 50 s would be what one idle transaction of an operator costs everybody behind the lane.
+const lockWaitSeconds = 3
+
 // begin gives the lane's transaction. Its sessions don't commit by themselves: a transaction begins with its first
 // statement, which spares a round trip.
 func (n *lane) begin(ctx context.Context) (*tx, error) {
 	if n.x == nil {
-		x, err := connect(ctx, n.l.cfg.DB, "SET SESSION autocommit=0")
+		x, err := connect(ctx, n.l.cfg.DB, "SET SESSION autocommit=0, innodb_lock_wait_timeout="+strconv.Itoa(lockWaitSeconds))
 		if err != nil {
 			return nil, err
 		}

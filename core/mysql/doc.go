@@ -127,7 +127,7 @@
 //
 // # Failure
 //
-// Lock waits, deadlocks and lost connections: the whole batch again, at most 12 times within about 10 s. A commit whose
+// Lock waits (3 s each), deadlocks and lost connections: the whole batch again, at most 12 times. A commit whose
 // answer was lost is such a case: the ids decide, because inserting them waits for the old transaction's end; reading
 // would not. A batch that the server refuses for its data is halved between chains until the chain is alone, which gets
 // core.Failed. Post's error means: not known, post again. A stop ends after the batches in flight; what still waits is

@@ -160,10 +160,7 @@ func (x *tx) commit(ctx context.Context) error {
 	const op = "commit"
 	_, err := x.exec(ctx, op, "COMMIT")
 	if err != nil {
-		if db.Number(err) != 0 && !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.Interrupted) {
-			return err
-		}
-		// A timeout of ours, a lost connection, a shutdown: all are worth another turn.
+		// A timeout of ours, a lost connection, a shutdown, a full disk: none is the fault of what was posted.
 		return &unknownCommit{&fault.Error{Kind: fault.Unavailable, Op: op, Err: err}}
 	}
 	x.open = false
