@@ -43,6 +43,15 @@ type Config struct {
 	LeaseTimeout time.Duration
 	// CheckpointEvery is the time between checkpoints. 0: 1 s.
 	CheckpointEvery time.Duration
+	// Desk keeps tasks, keys to repair and the evidence log; Tables reads rows for them. nil: there are none.
+	Desk   Desk
+	Tables Tables
+	// Envelope is how values are written: plain, or with Kafka Connect's schema in every record.
+	Envelope EnvelopeForm
+	// Boundaries: begins and ends of transactions go to a topic of their own.
+	Boundaries bool
+	// MaskKey is the secret of keyed hashes; needed where a dataset has a mask of that kind.
+	MaskKey []byte
 	// MaxRecordBytes is the largest value; a row beyond it stops its dataset. 0: 8 MiB.
 	MaxRecordBytes int
 	// At is called at each crash point; an error ends the term there, as a crash would. nil: none.
@@ -67,7 +76,7 @@ type Stats struct {
 	Known      uint64 // changes found in tails, not sent again
 	Beat       Beat   // last heartbeat in the stream
 	Checkpoint time.Time
-	OpenXA     int
+	OpenXA     []OpenXA
 	Reopened   uint64             // times the source was opened again inside a term
 	Alarms     map[string]uint64  // by what: drop, truncate, …
 	LastAlarm  map[string]string  // by table

@@ -7,9 +7,9 @@ import (
 	"strata/catalog"
 )
 
-// Record is one record of a dataset's topic.
+// Record is one record of a topic.
 type Record struct {
-	Dataset   string
+	Dataset   string // or DeadLetters(dataset), or Boundaries: the topic is Topic(Dataset)
 	Partition int32
 	Offset    int64 // set by Read
 	Header    Header

@@ -30,7 +30,6 @@ type term struct {
 	scratch  []byte
 	batch    []Record
 	hash     []byte
-	openXA   int
 	dirty    bool // something moved since the last checkpoint
 	torn     bool // part of a transaction may be sent, and pos is still before it: not to be saved
 	saved    time.Time
@@ -335,9 +334,6 @@ func (t *term) check(ctx context.Context) error {
 
 // checkpoint saves the position, if it may be saved now.
 func (t *term) checkpoint(ctx context.Context) error {
-	if t.openXA > 0 {
-		return nil
-	}
 	for _, l := range t.live() {
 		for p := range l.parts {
 			// A later reader of the tail must find what is still unmatched, under this checkpoint's old offset.

@@ -2,6 +2,7 @@ package canal
 
 import (
 	"context"
+	"errors"
 
 	"strata/catalog"
 )
@@ -16,9 +17,20 @@ const (
 	Delete Op = 'd'
 )
 
+// Form is the columns of a physical table as its rows were written: DDL may have added, dropped, renamed or moved some since
+// the dataset was declared. Forms are compared by pointer: the same table definition gives the same Form.
+type Form struct {
+	// Columns are the table's, in its order and by its names.
+	Columns []catalog.Column
+	// At is, by column of the dataset, its place in Columns; -1: the table has no such column, its cell is NULL. Key columns
+	// and the time column are always there.
+	At []int
+}
+
 // Change is one row change of a committed transaction.
 type Change struct {
 	Dataset *catalog.Dataset
+	Form    *Form  // of Before and After; nil: the dataset's own columns
 	Shard   string // physical table
 	Op      Op
 	Before  catalog.Row // Update and Delete
@@ -39,11 +51,32 @@ type Poison struct {
 	Err     error
 }
 
+// Effect is what a statement did to rows without row events.
+type Effect uint8
+
+// The effects. What isn't understood is Rewritten.
+const (
+	NoEffect  Effect = iota // the rows are what they were, perhaps with other columns
+	Gone                    // all rows of the table are gone: drop, truncate, replace
+	Rewritten               // values may have changed: ALTER that converts, partition DDL
+)
+
 // Alarm is something that happened to a captured table which an operator should know of.
 type Alarm struct {
-	Dataset string
-	Table   string
-	What    string // drop, truncate, rename, alter, replace
+	Dataset   string
+	Table     string
+	What      string // drop, truncate, rename, alter, replace, partition
+	Effect    Effect
+	Statement string // at most 200 bytes of it
+}
+
+// Spill is changes that did not fit into memory.
+type Spill interface {
+	// Each calls f with every change in order, each valid during the call, and returns f's first error. It may be called
+	// again until the next Next of the stream.
+	Each(f func(*Change) error) error
+	// Bytes is the size on disk.
+	Bytes() int64
 }
 
 // Txn is one group of the binlog, committed. A group without anything captured is a Txn without Changes: it moves the
@@ -53,14 +86,38 @@ type Txn struct {
 	ServerID uint32
 	Time     int64 // seconds since 1970 UTC, of the statement
 	Changes  []Change
+	Spill    Spill // the changes after Changes, on disk; nil: none
 	Beat     *Beat
+	// Parts are the rows of strata_part that the transaction wrote, as they are after it.
+	Parts []catalog.Part
+	// XACommit: the changes were prepared earlier, and readers of the server may see them before or after their place here.
+	XACommit bool
 	Poison   []Poison // their datasets' Changes of this Txn must not be used
 	Alarms   []Alarm
 	// Position just after the group.
 	Position Position
-	// OpenXA is the number of prepared XA transactions with captured changes that the stream holds back. While it isn't
-	// 0, Position must not be saved: a new stream would not deliver their changes.
-	OpenXA int
+}
+
+// Each calls f with every change in order, each valid during the call, and returns f's first error.
+func (x *Txn) Each(f func(*Change) error) error {
+	for i := range x.Changes {
+		if err := f(&x.Changes[i]); err != nil {
+			return err
+		}
+	}
+	if x.Spill == nil {
+		return nil
+	}
+	return x.Spill.Each(f)
+}
+
+// OpenXA is a prepared XA transaction whose outcome is not known yet.
+type OpenXA struct {
+	ID     string `json:"id"`     // as XA RECOVER FORMAT='SQL' prints it
+	GTID   string `json:"gtid"`   // of the group that ended in its prepare
+	Before string `json:"before"` // the GTID set just before that group
+	// Captured: it changed captured rows. A new stream reads that group again from Before.
+	Captured bool `json:"captured"`
 }
 
 // Last names a group so that it can be recognised.
@@ -74,8 +131,8 @@ type Last struct {
 type Position struct {
 	GTID string `json:"gtid"` // the GTID set up to here; "" is the very beginning
 	Last Last   `json:"last"` // the group just before; zero where none was seen
-	// XA lists prepared XA transactions that are open here and have no captured changes, joined by semicolons.
-	XA string `json:"xa,omitempty"`
+	// XA lists the prepared XA transactions that are open here, by id.
+	XA []OpenXA `json:"open_xa,omitempty"`
 }
 
 // PartPosition is a place in a Kafka partition.
@@ -101,6 +158,14 @@ type Checkpoint struct {
 	Position Position                  `json:"position"`
 	Parts    map[string][]PartPosition `json:"parts"` // by dataset, by partition
 	Stopped  map[string]Stopped        `json:"stopped"`
+	// Lowered are datasets whose topic lacks changes that are being repaired: their marks claim no more than this.
+	Lowered map[string]Lowered `json:"lowered,omitempty"`
+}
+
+// Lowered is a claim that is held down until the tasks that mend the dataset are done.
+type Lowered struct {
+	Mark  Mark    `json:"mark"`  // what may be claimed; zero: nothing
+	Tasks []int64 `json:"tasks"` // ids of the tasks; the last one's end lifts it
 }
 
 // Origin says where a Source's rows come from, for the envelope.
@@ -115,9 +180,16 @@ type Source interface {
 	// Open starts a stream of whole committed transactions in commit order. With an at.Last it begins at at.Last.Before,
 	// so that at.Last is delivered again, first of its domain; else it begins just after at.GTID, "" being the very
 	// beginning. A server that no longer has that place is fault.Unsafe with a hint, one that is away fault.Unavailable.
-	// The same place gives the same Txns, with the same ordinals and digests, every time.
+	// The same place gives the same Txns, with the same ordinals and digests, every time. Captured changes of at.XA are read
+	// again from their own places. An error that has ErrLost in it says that the place is not in the server's history.
 	Open(ctx context.Context, at Position) (Stream, error)
+	// Reached reports whether the GTID set at includes all of the set want. A domain or server id that at has never met is
+	// not included.
+	Reached(at, want string) (bool, error)
 }
+
+// ErrLost is inside the error of a Source whose server lacks the place that it was opened at: purged, or never there.
+var ErrLost = errors.New("the server's history lacks this place")
 
 // Stream delivers transactions to one goroutine.
 type Stream interface {

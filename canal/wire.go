@@ -21,6 +21,10 @@ const (
 	// KindTombstone is the null value that follows a delete under the same key, for readers that compact; it has Number 0,
 	// does not count and means nothing to strata. It may be missing after a change of leaders.
 	KindTombstone RecordKind = 't'
+	// KindLetter is in a dead-letter topic: a change that its dataset's topic does not have. It has no Number.
+	KindLetter RecordKind = 'l'
+	// KindBoundary is in the topic of transactions' boundaries. It has no Number.
+	KindBoundary RecordKind = 'e'
 )
 
 // Header is what every record carries in Kafka's headers, short binary, big endian.
@@ -57,6 +61,21 @@ type Mark struct {
 type Resume struct {
 	GTID       string `json:"gtid"`        // the GTID set from which this leader sends
 	LastNumber uint64 `json:"last_number"` // number of the last record of this partition that counts
+	// Repaired: whatever was missing before this record has been repaired from the source by records that stand before it,
+	// so a reader forgets the gaps that it has seen.
+	Repaired bool `json:"repaired,omitempty"`
+}
+
+// Letter is the JSON value of a dead letter.
+type Letter struct {
+	Key    json.RawMessage `json:"key"` // as the record would have had it
+	Shard  string          `json:"shard"`
+	Op     string          `json:"op"`
+	GTID   string          `json:"gtid"`
+	Row    uint32          `json:"row"`   // its ordinal
+	Bytes  int             `json:"bytes"` // of the value that was not sent
+	Reason string          `json:"reason"`
+	TsMs   int64           `json:"ts_ms"`
 }
 
 // Open is the JSON value of an open.
@@ -146,6 +165,16 @@ type Envelope struct {
 	TsMs        int64           `json:"ts_ms"`
 }
 
+// EnvelopeForm is how values and keys are written.
+type EnvelopeForm uint8
+
+// The forms: Plain is {"before":…,"after":…,…}; WithSchema is {"schema":…,"payload":{…}}, as Kafka Connect's JsonConverter
+// with schemas.enable writes and reads it.
+const (
+	Plain EnvelopeForm = iota
+	WithSchema
+)
+
 // EnvelopeSource is where a change comes from, by Debezium's names.
 type EnvelopeSource struct {
 	Version   string `json:"version"`
@@ -179,3 +208,10 @@ func RecordKey(d *catalog.Dataset, r *catalog.Row, at []int) []byte {
 
 // Topic is the Kafka topic of a dataset.
 func Topic(dataset string) string { return "strata." + dataset }
+
+// Boundaries names the topic of transactions' begins and ends, where that is switched on, in place of a dataset's name. It
+// has one partition.
+const Boundaries = "transaction.boundaries"
+
+// DeadLetters names a dataset's dead-letter topic, in place of a dataset's name. It has one partition.
+func DeadLetters(dataset string) string { return dataset + ".dlq" }

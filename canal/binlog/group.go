@@ -58,10 +58,8 @@ func newGroup(s *Source, where position, at canal.Position) *group {
 	g.beat = &catalog.Dataset{Name: heartbeatTable, Table: heartbeatTable, Key: []string{"id"}, Columns: []catalog.Column{
 		{Name: "id", Type: catalog.Type{Kind: catalog.Int, Size: 1}}, {Name: "seq", Type: catalog.Type{Kind: catalog.Uint, Size: 8}},
 		{Name: "at", Type: catalog.Type{Kind: catalog.Int, Size: 8}}}}
-	for id := range strings.SplitSeq(at.XA, ";") {
-		if id != "" {
-			g.others[id] = true
-		}
+	for _, x := range at.XA {
+		g.others[x.ID] = true
 	}
 	return g
 }
@@ -157,24 +155,24 @@ func (g *group) end() {
 	var sum catalog.Hash
 	copy(sum[:], g.digest.Sum(nil))
 	after := g.where.String()
-	g.x.Position = canal.Position{GTID: after, Last: canal.Last{GTID: g.x.GTID, Before: g.before, Digest: sum}, XA: g.othersText()}
-	g.x.OpenXA = len(g.held)
+	g.x.Position = canal.Position{GTID: after, Last: canal.Last{GTID: g.x.GTID, Before: g.before, Digest: sum}, XA: g.openXA()}
 	g.before = after
 	if g.x.GTID == g.again {
 		g.again = ""
 	}
 }
 
-func (g *group) othersText() string {
-	if len(g.others) == 0 {
-		return ""
-	}
-	ids := make([]string, 0, len(g.others))
+// openXA lists what is prepared.
+func (g *group) openXA() []canal.OpenXA {
+	out := make([]canal.OpenXA, 0, len(g.others)+len(g.held))
 	for id := range g.others {
-		ids = append(ids, id)
+		out = append(out, canal.OpenXA{ID: id})
 	}
-	slices.Sort(ids)
-	return strings.Join(ids, ";")
+	for id := range g.held {
+		out = append(out, canal.OpenXA{ID: id, Captured: true})
+	}
+	slices.SortFunc(out, func(a, b canal.OpenXA) int { return strings.Compare(a.ID, b.ID) })
+	return out
 }
 
 // drop forgets the group's changes.

@@ -79,3 +79,16 @@ func (p *mysqlPosition) addMySQL(id uuid.UUID, n int64) { p.set.AddGTID(id, n) }
 
 // String is MySQL's form of a GTID set.
 func (p *mysqlPosition) String() string { return p.set.String() }
+
+// Reached is part of canal.Source.
+func (s *Source) Reached(at, want string) (bool, error) {
+	a, err := mysql.ParseGTIDSet(s.flavor, at)
+	if err != nil {
+		return false, fault.Wrap(fault.Invalid, "parse position "+at, err)
+	}
+	w, err := mysql.ParseGTIDSet(s.flavor, want)
+	if err != nil {
+		return false, fault.Wrap(fault.Invalid, "parse position "+want, err)
+	}
+	return a.Contain(w), nil
+}

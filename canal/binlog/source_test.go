@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -205,13 +206,13 @@ func TestL1_nothing_of_a_transaction_that_does_not_commit_is_delivered(t *testin
 	}
 	run("XA START 'c','q',7", "INSERT INTO entry VALUES (6,'xa')", "XA END 'c','q',7", "XA PREPARE 'c','q',7")
 	xs := r.read(st)
-	if got := all(xs); got != "" || xs[len(xs)-1].OpenXA != 1 {
-		t.Fatalf("%s, open %d", got, xs[len(xs)-1].OpenXA)
+	if got := all(xs); got != "" || len(xs[len(xs)-1].Position.XA) != 1 {
+		t.Fatalf("%s, open %d", got, len(xs[len(xs)-1].Position.XA))
 	}
 	run("XA COMMIT 'c','q',7")
 	xs = r.read(st)
-	if got := all(xs); got != "entry c#0 6 xa; " || xs[len(xs)-1].OpenXA != 0 {
-		t.Fatalf("%s, open %d", got, xs[len(xs)-1].OpenXA)
+	if got := all(xs); got != "entry c#0 6 xa; " || len(xs[len(xs)-1].Position.XA) != 0 {
+		t.Fatalf("%s, open %d", got, len(xs[len(xs)-1].Position.XA))
 	}
 	run("XA START 'o'", "INSERT INTO entry VALUES (8,'one')", "XA END 'o'", "XA COMMIT 'o' ONE PHASE")
 	if got := all(r.read(st)); got != "entry c#0 8 one; " {
@@ -278,7 +279,7 @@ func TestSource_opened_at_any_transaction_delivers_it_again_with_the_same_digest
 			t.Fatalf("from %s: %d transactions instead of %d", x.GTID, len(again), len(first)-i)
 		}
 		for k := range again {
-			if again[k].Position != first[i+k].Position || say(&again[k]) != say(&first[i+k]) {
+			if !reflect.DeepEqual(again[k].Position, first[i+k].Position) || say(&again[k]) != say(&first[i+k]) {
 				t.Fatalf("from %s: %+v is not %+v", x.GTID, again[k], first[i+k])
 			}
 		}

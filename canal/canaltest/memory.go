@@ -108,6 +108,16 @@ func (s *Source) Open(_ context.Context, at canal.Position) (canal.Stream, error
 	return &stream{s: s, n: n, broken: s.broken}, nil
 }
 
+// Reached is part of canal.Source.
+func (s *Source) Reached(at, want string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	place := func(gtid string) int {
+		return slices.IndexFunc(s.txns, func(x canal.Txn) bool { return x.GTID == gtid })
+	}
+	return place(at) >= place(want), nil
+}
+
 type stream struct {
 	s      *Source
 	n      int

@@ -47,7 +47,7 @@ func ControlSuite(t *testing.T, c canal.Control, l canal.Lease) {
 	want("Take from an old term", ok, err, false)
 	ok, err = c.Take(ctx, 3, 3, "b")
 	want("Take that doesn't raise", ok, err, false)
-	cp := &canal.Checkpoint{Term: 3, Seq: 17, Position: canal.Position{GTID: "0-1-5", Last: canal.Last{GTID: "0-1-5", Before: "0-1-4", Digest: catalog.Hash{1, 2}}, XA: "X'61',X'',1"},
+	cp := &canal.Checkpoint{Term: 3, Seq: 17, Position: canal.Position{GTID: "0-1-5", Last: canal.Last{GTID: "0-1-5", Before: "0-1-4", Digest: catalog.Hash{1, 2}}, XA: []canal.OpenXA{{ID: "X'61',X'',1", GTID: "0-1-4", Before: "0-1-3"}}},
 		Parts:   map[string][]canal.PartPosition{"entry": {{Offset: 4, Number: 2, Term: 3}, {}}},
 		Stopped: map[string]canal.Stopped{"bad": {Kind: "unsafe", Reason: "a 'quoted' 理由", Hint: "h"}}}
 	ok, err = c.Save(ctx, 3, cp)
