@@ -7,6 +7,7 @@ ARGS ?=
 ROUNDS ?= 20
 SEED ?= 1
 TIMEOUT ?= 18m
+SOAK ?= ./core/... ./canal/... ./cmd/strata
 
 .PHONY: build demo test soak mutants lint setup setup-test clean help
 
@@ -19,8 +20,10 @@ build: ## bin/strata
 setup: ## the Debian packages that the demo needs, where missing
 	@.ci/setup.sh mariadbd=mariadb-server-core
 
-setup-test: ## the Debian packages that the tests need, where missing
+setup-test: ## what the tests need, where missing: Debian packages; MySQL, a real Kafka and npm packages where they can be had
 	@.ci/setup.sh mariadbd=mariadb-server-core mariadb=mariadb-client-core sysbench=sysbench
+	@.ci/mysql.sh
+	@.ci/java.sh kafka connect
 	@.ci/npm.sh core/http/testdata/client
 
 demo: setup build ## the whole path on private servers; ARGS=--once ends after the proof
@@ -29,10 +32,10 @@ demo: setup build ## the whole path on private servers; ARGS=--once ends after t
 test: setup-test build ## every test, with totals
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
-	$(GO) test -race -shuffle=on -p 2 -timeout $(TIMEOUT) -json ./... | $(GO) run .ci/totals.go
+	$(GO) run .ci/stack.go -- $(GO) test -race -shuffle=on -p 2 -timeout $(TIMEOUT) -json ./... | $(GO) run .ci/totals.go
 
-soak: setup-test build ## ROUNDS= kills of everything, SEED=; hours if need be
-	STRATA_SOAK_ROUNDS=$(ROUNDS) STRATA_SOAK_SEED=$(SEED) $(GO) test -count=1 -timeout 12h -run "^TestSoak" -v ./core/... ./cmd/strata
+soak: setup-test build ## ROUNDS= kills of everything, SEED=, SOAK=./canal/... for a part; hours if need be
+	STRATA_SOAK_ROUNDS=$(ROUNDS) STRATA_SOAK_SEED=$(SEED) $(GO) test -count=1 -timeout 12h -run "^TestSoak" -v $(SOAK)
 
 mutants: setup-test ## each law's mutation must turn its test red
 	$(GO) run .ci/mutants.go $(ARGS)

@@ -14,8 +14,8 @@ import (
 func floors() map[string]int {
 	return map[string]int{
 		"fault": 0, "money": 0, "catalog": 0,
-		"db": 1, "index": 1, "jobs": 1,
-		"core": 2, "canal": 2, "archive": 2, "router": 2,
+		"broker": 1, "db": 1, "index": 1, "jobs": 1,
+		"core": 2, "canal": 2, "archive": 2, "router": 2, "survey": 2,
 		"sync": 3, "statement": 3,
 		"graphql": 4,
 		"node":    5,

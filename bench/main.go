@@ -28,6 +28,7 @@ type Benchmark struct {
 func benchmarks() []Benchmark {
 	return []Benchmark{
 		{"pipeline", "rows per second and lag from commit to search; the index's apply path against a bare SQLite loader", pipeline},
+		{"capture", "rows per second from the binlog to acknowledged records in Kafka, against the bare decoder and Debezium; one large transaction, wide rows, backfill, cost on the source", captureBench},
 		{"core", "transfers per second of the ledger core against conditional UPDATE, SELECT FOR UPDATE and a stored procedure", coreBench},
 		{"query", "pages of the router over live and archive against one plain table", query},
 	}

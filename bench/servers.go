@@ -83,7 +83,7 @@ func (s *Session) config(v *servers, name string) node.Config {
 	a := v.stack.Addresses
 	return node.Config{
 		Data: filepath.Join(s.dir, name),
-		Live: node.Server{DSN: a.Live.DSN}, Offline: node.Server{DSN: a.Offline.DSN},
+		Live: node.Server{DSN: a.Live.DSN}, Offline: node.Offline{DSN: a.Offline.DSN},
 		Archive: node.Server{DSN: a.Archive.DSN}, Control: node.Server{DSN: a.Control.DSN},
 		Kafka: node.Kafka{Brokers: a.Kafka},
 	}

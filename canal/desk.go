@@ -78,6 +78,8 @@ type RepairKey struct {
 	Task    int64       `json:"task,omitempty"` // the task that wants it; 0: a person or the verifier
 	Why     string      `json:"why"`
 	Tries   int         `json:"tries"`
+	// Version is set by Due and read by Settle; every Enqueue of the key changes it.
+	Version uint64 `json:"-"`
 }
 
 // Evidence is one line of the append-only log of what was done to the pipeline.
@@ -120,14 +122,15 @@ type Desk interface {
 	AddTask(ctx context.Context, term uint32, t Task) (id int64, ok bool, err error)
 	// Advance stores State, Done, Total, Place and Err of a task, and returns its Wish as it is now.
 	Advance(ctx context.Context, term uint32, t Task) (w Wish, ok bool, err error)
-	// Enqueue adds keys; one that is there already, by dataset, shard and key, is made due now.
+	// Enqueue adds keys; one that is there already, by dataset, shard and key, is made due now and belongs to the new task,
+	// if that isn't 0. A key twice in one call is one.
 	Enqueue(ctx context.Context, keys []RepairKey) error
 	// Due returns up to n keys that are due, oldest first.
 	Due(ctx context.Context, n int) ([]RepairKey, error)
 	// Left counts the keys of a task; of all for task 0.
 	Left(ctx context.Context, task int64) (int64, error)
 	// Settle removes done, and makes later due again after the pause with one more in Tries. A key that was enqueued again
-	// after it was returned by Due stays.
+	// after it was returned by Due stays as it is; one that is not there any more is no error.
 	Settle(ctx context.Context, term uint32, done, later []RepairKey, pause time.Duration) (bool, error)
 	// Record appends to the evidence log.
 	Record(ctx context.Context, e Evidence) error

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	defaultLease      = 8 * time.Second
+	defaultLease      = 5 * time.Second
 	defaultCheckpoint = time.Second
 	defaultMaxRecord  = 8 << 20
 	maxTerm           = 1<<20 - 1 // 20 bits in a version
@@ -39,11 +39,12 @@ type Config struct {
 	Start string
 	// Witness are others who may know a higher term than control, such as the index.
 	Witness []func(ctx context.Context) (uint32, error)
-	// LeaseTimeout after the last renewal another leader may take over. 0: 8 s.
+	// LeaseTimeout after the last renewal another leader may take over. 0: 5 s.
 	LeaseTimeout time.Duration
 	// CheckpointEvery is the time between checkpoints. 0: 1 s.
 	CheckpointEvery time.Duration
-	// Desk keeps tasks, keys to repair and the evidence log; Tables reads rows for them. nil: there are none.
+	// Desk keeps tasks, keys to repair and the evidence log; Tables reads rows for them. nil: there are none, and what would
+	// need them stops with a hint.
 	Desk   Desk
 	Tables Tables
 	// Envelope is how values are written: plain, or with Kafka Connect's schema in every record.
@@ -52,7 +53,7 @@ type Config struct {
 	Boundaries bool
 	// MaskKey is the secret of keyed hashes; needed where a dataset has a mask of that kind.
 	MaskKey []byte
-	// MaxRecordBytes is the largest value; a row beyond it stops its dataset. 0: 8 MiB.
+	// MaxRecordBytes is the largest value; a row beyond it becomes a dead letter. 0: 8 MiB.
 	MaxRecordBytes int
 	// At is called at each crash point; an error ends the term there, as a crash would. nil: none.
 	At func(point string) error
@@ -63,6 +64,13 @@ func CrashPoints() []string {
 	return []string{"canal.term.before", "canal.term.after", "canal.open.before", "canal.open.after", "canal.tail.after",
 		"canal.resume.before", "canal.resume.after", "canal.send.before", "canal.send.after", "canal.mark.before",
 		"canal.mark.after", "canal.ack.before", "canal.ack.after", "canal.checkpoint.before", "canal.checkpoint.after"}
+}
+
+// DeskCrashPoints lists the points that At is called with where there is a Desk.
+func DeskCrashPoints() []string {
+	return []string{"canal.task.before", "canal.task.after", "canal.restore.before", "canal.restore.after", "canal.backfill.before",
+		"canal.backfill.after", "canal.repair.before", "canal.repair.after", "canal.lift.before", "canal.lift.after",
+		"canal.advance.before", "canal.advance.after", "canal.settle.before", "canal.settle.after"}
 }
 
 // Stats is how a Leader stands.
@@ -81,6 +89,12 @@ type Stats struct {
 	Alarms     map[string]uint64  // by what: drop, truncate, …
 	LastAlarm  map[string]string  // by table
 	Stopped    map[string]Stopped // by dataset
+	Lowered    map[string]Lowered // by dataset
+	Letters    uint64             // rows that were too large, by this process
+	Backfilled uint64             // rows that backfills have sent in this process
+	Repaired   uint64             // keys that were repaired in this process
+	Source     string             // the endpoint that is read, where the Source says it
+	Spilled    int64              // bytes on disk of the transaction in hand
 	Err        string             // why the last term ended
 }
 
@@ -114,8 +128,12 @@ func New(cfg Config) (*Leader, error) {
 		need(d.Partitions > 0, "Partitions of dataset "+d.Name)
 		need(len(d.Key) > 0, "Key of dataset "+d.Name)
 		need(!seen[d.Name], "a name of its own for each dataset: "+d.Name)
+		if _, err := catalog.NewMasker(d, cfg.MaskKey); err != nil {
+			errs = append(errs, err)
+		}
 		seen[d.Name] = true
 	}
+	need(cfg.Desk == nil || cfg.Tables != nil, "Tables, which a Desk needs,")
 	if err := errors.Join(errs...); err != nil {
 		return nil, fault.Wrap(fault.Invalid, "configure canal", err)
 	}

@@ -52,26 +52,3 @@ func TestL11_a_poisoned_dataset_stops_alone_and_stays_stopped(t *testing.T) {
 		}
 	}
 }
-
-func TestL11_a_row_beyond_the_limit_stops_its_dataset_and_none_of_its_transaction_is_sent(t *testing.T) {
-	r := newRig(t)
-	big := strings.Repeat("x", 3000)
-	r.src.Commit(canal.Txn{Changes: []canal.Change{{Dataset: r.data[0], Shard: "entry", Op: canal.Insert, After: canaltest.Row(1, "small")},
-		{Dataset: r.data[0], Shard: "entry", Op: canal.Insert, Ordinal: 1, After: canaltest.Row(2, big)},
-		{Dataset: r.data[1], Shard: "transfer", Op: canal.Insert, Ordinal: 2, After: canaltest.Row(3, "small")}}})
-	cfg := r.config("a", nil)
-	cfg.MaxRecordBytes = 2000
-	l := r.leader(cfg)
-	if err := r.run(l); err != nil {
-		t.Fatal(err)
-	}
-	if l.Stats().Stopped["entry"].Kind != "too_large" {
-		t.Fatalf("%+v", l.Stats())
-	}
-	if seen, err := canaltest.Replay(context.Background(), r.sink, r.data[0]); err != nil || len(seen) != 0 {
-		t.Fatal(seen, err)
-	}
-	if seen, err := canaltest.Replay(context.Background(), r.sink, r.data[1]); err != nil || len(seen) != 1 {
-		t.Fatal(seen, err)
-	}
-}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"strata/fault"
 )
 
@@ -16,12 +18,21 @@ const (
 )
 
 // stream handles transactions until ctx ends or the term does. A source that is away is opened again.
-func (t *term) stream(ctx context.Context) error {
+func (t *term) stream(ctx context.Context) (err error) {
+	if t.office != nil {
+		end := t.office.begin(ctx)
+		defer end()
+	}
 	pause := reopenFirst
 	t.saved = t.cfg.Now()
 	for {
 		before := t.pos.GTID
 		err := t.follow(ctx)
+		if other := errors.Is(err, ErrLost) || errors.Is(err, errHistory); other && !errors.Is(err, errSink) && t.office != nil {
+			if err = t.failover(ctx, err); err == nil {
+				continue
+			}
+		}
 		if !fault.Is(err, fault.Unavailable) || errors.Is(err, errSink) {
 			return err
 		}
@@ -39,6 +50,11 @@ func (t *term) stream(ctx context.Context) error {
 	}
 }
 
+// errHistory is inside the error of a source whose history is not the one that was read before.
+var errHistory = errors.New("the server has another history")
+
+const historyHint = "the server was restored or is another one; give it back its binlog, or capture it as a new pipeline"
+
 // errSink marks an error of the producer or of control, so that it is never taken for one of the source.
 var errSink = errors.New("the term can't go on")
 
@@ -53,34 +69,78 @@ func ofSink(err error) error {
 	return sinkError{err}
 }
 
+// delivery is what a pump got from its stream.
+type delivery struct {
+	x   *Txn
+	err error
+}
+
+// pump waits for transactions beside the term's goroutine, one at a time: the next one is asked for when the last is done.
+type pump struct {
+	got  chan delivery
+	done chan struct{}
+}
+
+func (p *pump) run(ctx context.Context, s Stream) {
+	for {
+		x, err := s.Next(ctx)
+		p.got <- delivery{x, err} // there is room
+		if err != nil {
+			return
+		}
+		select {
+		case <-p.done:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // follow opens the source at the position and handles what comes.
 func (t *term) follow(ctx context.Context) error {
 	s, err := t.cfg.Source.Open(ctx, t.pos)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = s.Close() }() // nothing is written through it
+	inner, end := context.WithCancel(ctx)
+	p := &pump{got: make(chan delivery, 1), done: make(chan struct{}, 1)}
+	var g errgroup.Group
+	g.Go(func() error {
+		p.run(inner, s)
+		return nil
+	})
+	err = t.consume(ctx, p)
+	end()
+	_ = g.Wait()
+	_ = s.Close() // nothing is written through it
+	return err
+}
+
+// consume handles what the pump delivers, and between two transactions what there is to do beside the stream.
+func (t *term) consume(ctx context.Context, p *pump) error {
+	every := time.NewTicker(max(t.cfg.CheckpointEvery, time.Millisecond))
+	defer every.Stop()
 	last := t.pos.Last
+	turn := newTurn()
+	defer turn.grace.Stop()
 	for {
-		x, err := t.next(ctx, s)
+		if err := t.events(ctx); err != nil {
+			return ofSink(err)
+		}
+		d, what, err := t.turn(ctx, p, turn, every.C)
 		if err != nil {
 			return err
 		}
-		if x != nil && last.GTID != "" {
-			known, err := t.recognise(x, &last)
-			if err != nil {
+		if what == arrived {
+			if d.err != nil {
+				return d.err
+			}
+			if err := t.take1(ctx, d.x, &last); err != nil {
 				return err
 			}
-			if known {
-				continue
-			}
+			p.done <- struct{}{} // there is room
 		}
-		if x != nil {
-			if err := t.handle(ctx, x); err != nil {
-				return ofSink(err)
-			}
-		}
-		if t.dirty && t.cfg.Now().Sub(t.saved) >= t.cfg.CheckpointEvery {
+		if t.dirty && (what == ticked || t.due()) {
 			if err := t.checkpoint(ctx); err != nil {
 				return ofSink(err)
 			}
@@ -88,19 +148,112 @@ func (t *term) follow(ctx context.Context) error {
 	}
 }
 
-// next waits for a transaction, but not longer than until the next checkpoint is due: then it returns nil.
-func (t *term) next(ctx context.Context, s Stream) (*Txn, error) {
-	if !t.dirty {
-		return s.Next(ctx)
+// take1 handles one transaction, unless it is the last one handled before, delivered again.
+func (t *term) take1(ctx context.Context, x *Txn, last *Last) error {
+	if last.GTID != "" {
+		known, err := t.recognise(x, last)
+		if err != nil || known {
+			return err
+		}
 	}
-	short, cancel := context.WithTimeout(ctx, t.cfg.CheckpointEvery)
-	defer cancel()
-	x, err := s.Next(short)
-	if err != nil && short.Err() != nil && ctx.Err() == nil {
-		t.saved = t.saved.Add(-t.cfg.CheckpointEvery) // due now
-		return nil, nil
+	return ofSink(t.handle(ctx, x))
+}
+
+// due reports whether a checkpoint should be made; a clock that was set back makes one too many, never one too few.
+func (t *term) due() bool {
+	since := t.cfg.Now().Sub(t.saved)
+	return t.hurry || since < 0 || since >= t.cfg.CheckpointEvery
+}
+
+// happening is why a turn ended.
+type happening uint8
+
+const (
+	worked happening = iota
+	arrived
+	ticked
+)
+
+const (
+	graceTime  = time.Millisecond      // a stream that delivers nothing for so long is idle
+	streamTime = 20 * time.Millisecond // a stream that is never idle lets work beside it have a slice so often
+)
+
+// turns shares the term's goroutine between the stream and the work beside it. The stream comes first: work gets a slice
+// when the stream is idle, and one now and then when it never is.
+type turns struct {
+	grace *time.Timer
+	fresh bool      // a transaction came since the last slice
+	slice time.Time // of the last one
+}
+
+func newTurn() *turns {
+	g := time.NewTimer(time.Hour)
+	g.Stop()
+	return &turns{grace: g}
+}
+
+// turn waits for the next transaction or does a slice of other work.
+func (t *term) turn(ctx context.Context, p *pump, s *turns, tick <-chan time.Time) (delivery, happening, error) {
+	var grace <-chan time.Time
+	if t.office != nil && t.office.ready() {
+		since := t.cfg.Now().Sub(s.slice)
+		switch {
+		case s.fresh && since >= 0 && since < streamTime:
+			s.grace.Reset(graceTime)
+			grace = s.grace.C
+		case s.fresh:
+			return delivery{}, worked, t.slice(ctx, s)
+		default:
+			select {
+			case d := <-p.got:
+				s.fresh = true
+				return d, arrived, nil
+			default:
+				return delivery{}, worked, t.slice(ctx, s)
+			}
+		}
 	}
-	return x, err
+	var inbox chan func(context.Context) error
+	if t.office != nil {
+		inbox = t.office.inbox
+	}
+	select {
+	case d := <-p.got:
+		s.fresh = true
+		return d, arrived, nil
+	case <-grace:
+		return delivery{}, worked, t.slice(ctx, s)
+	case f := <-inbox:
+		return delivery{}, worked, ofSink(f(ctx))
+	case <-tick:
+		return delivery{}, ticked, nil
+	case <-ctx.Done():
+		return delivery{}, worked, ctx.Err()
+	}
+}
+
+func (t *term) slice(ctx context.Context, s *turns) error {
+	err := t.office.slice(ctx)
+	s.fresh, s.slice = false, t.cfg.Now()
+	return ofSink(err)
+}
+
+// events does what was handed over by the goroutines beside the stream.
+func (t *term) events(ctx context.Context) error {
+	if t.office == nil {
+		return nil
+	}
+	for {
+		select {
+		case f := <-t.office.inbox:
+			if err := f(ctx); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
 }
 
 // recognise looks for the last group handled, which a stream delivers again. It reports whether x is it; another group of
@@ -110,12 +263,12 @@ func (t *term) recognise(x *Txn, last *Last) (bool, error) {
 		if domainOf(x.GTID) != domainOf(last.GTID) {
 			return false, nil
 		}
-		return false, fault.New(fault.Proof, "compare history", "%s came where %s was read before", x.GTID, last.GTID).
-			WithHint("the server was restored or is another one; this version can't fail over, so load its datasets anew")
+		return false, fault.New(fault.Proof, "compare history", "%s came where %s was read before: %w", x.GTID, last.GTID, errHistory).
+			WithHint(historyHint)
 	}
 	if x.Position.Last.Digest != last.Digest {
-		return false, fault.New(fault.Proof, "compare history", "%s has another content than when it was read before", x.GTID).
-			WithHint("the server was restored or is another one; this version can't fail over, so load its datasets anew")
+		return false, fault.New(fault.Proof, "compare history", "%s has another content than when it was read before: %w", x.GTID, errHistory).
+			WithHint(historyHint)
 	}
 	last.GTID = ""
 	return true, nil
@@ -132,7 +285,7 @@ func domainOf(gtid string) string {
 
 // handle sends a transaction's records and moves the position behind it.
 func (t *term) handle(ctx context.Context, x *Txn) error {
-	if now := t.cfg.Now().UnixNano(); now-t.heard.Load() > int64(pauseLimit) {
+	if away := t.cfg.Now().UnixNano() - t.heard.Load(); away < 0 || away > int64(pauseLimit) {
 		// We were suspended, or control is slow: another leader may have taken over meanwhile.
 		if err := t.check(ctx); err != nil {
 			return err
@@ -147,9 +300,15 @@ func (t *term) handle(ctx context.Context, x *Txn) error {
 			t.stop(l, p.Err)
 		}
 	}
-	for _, a := range x.Alarms {
-		t.cfg.Log.Warn("captured table was changed by a statement", "dataset", a.Dataset, "table", a.Table, "what", a.What, "pos", x.GTID)
-		t.l.note(func(s *Stats) { s.Alarms[a.What]++; s.LastAlarm[a.Table] = a.What + " at " + x.GTID })
+	for i := range x.Alarms {
+		if err := t.alarm(ctx, x, &x.Alarms[i]); err != nil {
+			return err
+		}
+	}
+	if t.office != nil {
+		if err := t.office.before(ctx, x); err != nil {
+			return err
+		}
 	}
 	if err := t.changes(ctx, x); err != nil {
 		return err
@@ -163,6 +322,11 @@ func (t *term) handle(ctx context.Context, x *Txn) error {
 		}
 	}
 	t.pos, t.dirty, t.torn = x.Position, true, false
+	if t.office != nil {
+		if err := t.office.after(ctx, x); err != nil {
+			return err
+		}
+	}
 	t.l.note(func(s *Stats) {
 		s.Txns++
 		s.Seq, s.GTID, s.OpenXA = t.seq, t.pos.GTID, t.pos.XA
@@ -170,7 +334,7 @@ func (t *term) handle(ctx context.Context, x *Txn) error {
 			s.Beat = *x.Beat
 		}
 	})
-	if len(x.Poison) > 0 && len(t.live()) == 0 {
+	if len(x.Poison) > 0 && len(t.live()) == 0 && t.office == nil {
 		if err := t.checkpoint(ctx); err != nil {
 			return err
 		}
@@ -184,8 +348,17 @@ func (t *term) mark(ctx context.Context, x *Txn) error {
 	if err := t.cfg.At("canal.mark.before"); err != nil {
 		return err
 	}
-	value := jsonValue(Mark{GTID: x.Position.GTID, Heartbeat: x.Beat.Seq, At: x.Beat.At})
+	m := Mark{GTID: x.Position.GTID, Heartbeat: x.Beat.Seq, At: x.Beat.At}
+	value := t.control(m)
 	for _, l := range t.live() {
+		c := t.care[l]
+		if c.lowered != nil {
+			for p := range l.parts {
+				l.parts[p].tail.takeMark(x.GTID)
+			}
+			continue
+		}
+		c.mark = m
 		for p := range l.parts {
 			pt := &l.parts[p]
 			if pt.tail.takeMark(x.GTID) {
@@ -195,14 +368,29 @@ func (t *term) mark(ctx context.Context, x *Txn) error {
 				t.stop(l, err)
 				break
 			}
-			pt.number++
-			t.queue(Record{Dataset: l.d.Name, Partition: int32(p), Value: value, Header: Header{Kind: KindMark, Number: pt.number, GTID: x.GTID}})
+			t.queueMark(l, p, value, x.GTID)
 		}
 	}
 	if err := t.send(ctx); err != nil {
 		return err
 	}
 	return t.cfg.At("canal.mark.after")
+}
+
+func (t *term) queueMark(l *lane, p int, value []byte, gtid string) {
+	pt := &l.parts[p]
+	pt.number++
+	t.queue(Record{Dataset: l.d.Name, Partition: int32(p), Value: value, Header: Header{Kind: KindMark, Number: pt.number, GTID: gtid}})
+}
+
+// alarm notes what a statement did to a captured table, and has mended what it did to rows.
+func (t *term) alarm(ctx context.Context, x *Txn, a *Alarm) error {
+	t.cfg.Log.Warn("captured table was changed by a statement", "dataset", a.Dataset, "table", a.Table, "what", a.What, "pos", x.GTID)
+	t.l.note(func(s *Stats) { s.Alarms[a.What]++; s.LastAlarm[a.Table] = a.What + " at " + x.GTID })
+	if t.office == nil {
+		return nil
+	}
+	return t.office.alarm(ctx, x, a)
 }
 
 // queue gives a record its version and puts it into the batch.

@@ -2,27 +2,44 @@ package canal
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 
+	"strata/catalog"
 	"strata/fault"
 )
 
-// maxTail bounds what a tail may hold in memory, 4 bytes a record and about 100 a transaction: half a minute at full speed,
-// or a first start over a topic whose checkpoint was lost.
-const maxTail = 4 << 20
+// maxTail bounds what a tail may hold in memory, 8 bytes a record and about 100 a transaction: three transactions of five
+// million rows, a minute and more at full speed, or a first start over a topic whose checkpoint was lost.
+const maxTail = 16 << 20
+
+// sent is a change in a tail: its ordinal, and the beginning of its row image's hash.
+type sent uint64
+
+func sentOf(ordinal uint32, h catalog.Hash) sent {
+	return sent(ordinal)<<32 | sent(binary.BigEndian.Uint32(h[:]))
+}
 
 // tail is what a partition has beyond the checkpoint, as Gate lets it through. It is a prefix of what the leader will send.
 type tail struct {
-	sent    map[string][]uint32 // GTID → ordinals of changes that are in Kafka, in order, unmatched so far
+	sent    map[string][]sent   // by GTID: changes that are in Kafka, in order, unmatched so far
+	order   []string            // the GTIDs of sent, as they came; those at the beginning may be matched by now
 	marks   map[string]struct{} // GTIDs whose mark is in Kafka
 	left    int                 // unmatched changes
 	number  uint64              // of the last record that counts
 	highest uint32              // highest open seen
 }
 
+// Why a tail can't be read.
+var (
+	errMadeAnew = errors.New("the topic was made anew, or lost its end")
+	errCut      = errors.New("the topic lost what was sent after the checkpoint")
+)
+
 // readTail reads a partition from the checkpoint's place up to offset `to`.
 func readTail(ctx context.Context, sink Sink, dataset string, partition int32, from PartPosition, to int64) (tail, error) {
-	t := tail{sent: make(map[string][]uint32), marks: make(map[string]struct{}), number: from.Number, highest: from.Term}
+	t := tail{sent: make(map[string][]sent), marks: make(map[string]struct{}), number: from.Number, highest: from.Term}
 	gate := Gate{Highest: from.Term}
 	err := sink.Read(ctx, dataset, partition, from.Offset, to, func(r *Record) error {
 		h := &r.Header
@@ -31,23 +48,27 @@ func readTail(ctx context.Context, sink Sink, dataset string, partition int32, f
 		}
 		if h.Kind.Counts() {
 			if h.Number != t.number+1 {
-				return fault.New(fault.Proof, "read tail", "partition %d of dataset %s: number %d at offset %d after %d",
-					partition, dataset, h.Number, r.Offset, t.number).
+				return fault.New(fault.Proof, "read tail", "partition %d of dataset %s: number %d at offset %d after %d: %w",
+					partition, dataset, h.Number, r.Offset, t.number, errCut).
 					WithHint("records of this topic were lost or written by somebody else; load the dataset anew")
 			}
 			t.number = h.Number
 		}
 		switch h.Kind {
 		case KindChange:
-			t.sent[h.GTID] = append(t.sent[h.GTID], h.Ordinal)
+			list := t.sent[h.GTID]
+			if len(list) == 0 {
+				t.order = append(t.order, h.GTID)
+			}
+			t.sent[h.GTID] = append(list, sentOf(h.Ordinal, h.Hash))
 			t.left++
 		case KindMark:
 			t.marks[h.GTID] = struct{}{}
 		default:
 		}
 		if t.left > maxTail {
-			return fault.New(fault.TooLarge, "read tail", "partition %d of dataset %s has more than %d records after the checkpoint",
-				partition, dataset, maxTail).WithHint("the checkpoint in the control database is lost or far too old; restore it")
+			return fault.New(fault.TooLarge, "read tail", "partition %d of dataset %s has more than %d records after the checkpoint: %w",
+				partition, dataset, maxTail, errCut).WithHint("the checkpoint in the control database is lost or far too old; restore it")
 		}
 		return nil
 	})
@@ -58,7 +79,7 @@ func readTail(ctx context.Context, sink Sink, dataset string, partition int32, f
 // take reports whether the change is in the tail, and removes it.
 func (t *tail) take(gtid string, ordinal uint32) bool {
 	list := t.sent[gtid]
-	if len(list) == 0 || list[0] != ordinal {
+	if len(list) == 0 || uint32(list[0]>>32) != ordinal {
 		return false
 	}
 	if t.left--; len(list) == 1 {
@@ -67,6 +88,22 @@ func (t *tail) take(gtid string, ordinal uint32) bool {
 		t.sent[gtid] = list[1:]
 	}
 	return true
+}
+
+// oldest is the GTID of the first change that is unmatched; "" if there is none.
+func (t *tail) oldest() string {
+	for len(t.order) > 0 && len(t.sent[t.order[0]]) == 0 {
+		t.order = t.order[1:]
+	}
+	if len(t.order) == 0 {
+		return ""
+	}
+	return t.order[0]
+}
+
+// forget drops what is unmatched: it was sent, but of another history.
+func (t *tail) forget() {
+	t.sent, t.order, t.marks, t.left = nil, nil, nil, 0
 }
 
 // takeMark reports whether the mark is in the tail, and removes it.
@@ -96,9 +133,25 @@ func checkBounds(dataset string, partition int32, from PartPosition, first, next
 	if first <= from.Offset && from.Offset <= next {
 		return nil
 	}
-	return fault.New(fault.Unsafe, "read tail", "partition %d of dataset %s has offsets %d to %d, the checkpoint is at %d",
-		partition, dataset, first, next, from.Offset).
+	why := errCut
+	if next < from.Offset {
+		why = errMadeAnew
+	}
+	return fault.New(fault.Unsafe, "read tail", "partition %d of dataset %s has offsets %d to %d, the checkpoint is at %d: %w",
+		partition, dataset, first, next, from.Offset, why).
 		WithHint("the topic was cut, made anew or restored; what was sent can't be known, so load the dataset anew")
+}
+
+// mendFor is the task that mends a topic whose tail can't be read for this reason; "" where a person has to decide.
+func mendFor(err error) TaskKind {
+	switch {
+	case errors.Is(err, errMadeAnew), fault.Is(err, fault.NotFound):
+		return Backfill
+	case errors.Is(err, errCut):
+		return Rewind
+	default:
+		return ""
+	}
 }
 
 func jsonValue(v any) []byte {

@@ -27,21 +27,29 @@ type term struct {
 	producer Producer
 	env      envelope
 	arena    arena
-	scratch  []byte
 	batch    []Record
 	hash     []byte
-	dirty    bool // something moved since the last checkpoint
-	torn     bool // part of a transaction may be sent, and pos is still before it: not to be saved
+	dirty    bool   // something moved since the last checkpoint
+	torn     bool   // part of a transaction may be sent, and pos is still before it: not to be saved
+	since    string // GTID set of the checkpoint that the tails begin at
+	hurry    bool   // a checkpoint is wanted soon
 	saved    time.Time
+	xaTime   catalog.Instant // of the heartbeat after the last XA COMMIT; MaxInstant: there was none after it yet
+	care     map[*lane]*care
+	office   *office // nil without a Desk
 }
 
 func newTerm(l *Leader, asked context.Context) *term {
-	t := &term{l: l, cfg: &l.cfg, asked: asked, byData: make(map[*catalog.Dataset]*lane)}
-	t.env = envelope{name: l.cfg.Name, origin: l.cfg.Source.Origin()}
+	t := &term{l: l, cfg: &l.cfg, asked: asked, byData: make(map[*catalog.Dataset]*lane), care: make(map[*lane]*care)}
+	t.env = newEnvelope(&l.cfg)
 	for _, d := range l.cfg.Datasets {
 		lane := newLane(d)
 		t.lanes = append(t.lanes, lane)
 		t.byData[d] = lane
+		t.care[lane] = newCare(d)
+	}
+	if t.cfg.Desk != nil {
+		t.office = newOffice(t)
 	}
 	return t
 }
@@ -62,7 +70,13 @@ func (t *term) run(ctx context.Context) (err error) {
 	if err := t.open(ctx); err != nil {
 		return err
 	}
-	if len(t.live()) == 0 {
+	t.since = t.pos.GTID
+	if t.office != nil {
+		if err := t.office.mend(ctx); err != nil {
+			return err
+		}
+	}
+	if len(t.live()) == 0 && t.office == nil {
 		return t.nothingLeft()
 	}
 	t.cfg.Log.Info("leading", "pipeline", t.cfg.Name, "term", t.number.Load(), "pos", t.pos.GTID)
@@ -90,7 +104,7 @@ func (t *term) take(ctx context.Context) error {
 		return err
 	}
 	t.restore(state.Checkpoint)
-	if len(t.live()) == 0 {
+	if len(t.live()) == 0 && t.office == nil {
 		return t.nothingLeft()
 	}
 	highest, err := t.highestOpen(ctx)
@@ -134,7 +148,7 @@ func (t *term) take(ctx context.Context) error {
 	var stops []*lane
 	for _, l := range t.lanes {
 		if l.stopped != nil {
-			stops = append(stops, &lane{d: l.d, stopped: l.stopped})
+			stops = append(stops, &lane{d: l.d, stopped: l.stopped}) // only these two are read again
 		}
 	}
 	t.restore(state.Checkpoint)
@@ -154,17 +168,23 @@ func (t *term) restore(c *Checkpoint) {
 	if first {
 		c = &Checkpoint{Position: Position{GTID: t.cfg.Start}}
 	}
-	t.pos, t.rows = c.Position, c.Rows
+	t.pos, t.rows, t.xaTime = c.Position, c.Rows, c.XATime
 	for _, l := range t.lanes {
 		l.stopped = nil
+		if low, ok := c.Lowered[l.d.Name]; ok {
+			t.care[l].lowered = &Lowered{Mark: low.Mark, Tasks: slices.Clone(low.Tasks)}
+		}
 		for p := range l.parts {
 			l.parts[p] = part{}
 		}
-		if s, ok := c.Stopped[l.d.Name]; ok {
+		parts, ok := c.Parts[l.d.Name]
+		if s, stopped := c.Stopped[l.d.Name]; stopped {
 			t.keepStopped(l, &s)
+			for p := range parts[:min(len(parts), len(l.parts))] {
+				l.parts[p].from = parts[p]
+			}
 			continue
 		}
-		parts, ok := c.Parts[l.d.Name]
 		switch {
 		case ok && len(parts) == len(l.parts):
 			for p := range parts {
@@ -175,7 +195,8 @@ func (t *term) restore(c *Checkpoint) {
 				len(parts), l.d.Partitions).WithHint("a topic's partition count is fixed for its life: set partitions back to %d", len(parts)))
 		case !first:
 			t.stop(l, fault.New(fault.Unsafe, "open dataset "+l.d.Name, "it is new, and the pipeline is already at %s", t.pos.GTID).
-				WithHint("a dataset that is added later needs a backfill, which this version doesn't have; start a pipeline of its own for it"))
+				WithHint("a dataset that is added later needs a backfill"))
+			t.care[l].mend = Backfill
 		}
 	}
 }
@@ -193,6 +214,9 @@ func (t *term) stop(l *lane, err error) {
 	}
 	t.keepStopped(l, stopFor(t.pos, err))
 	t.dirty = true
+	if t.office != nil {
+		t.office.note(Evidence{What: "stop", Who: "strata", Why: err.Error(), Detail: detail(map[string]any{"dataset": l.d.Name, "gtid": t.pos.GTID})})
+	}
 	t.cfg.Log.Error("dataset stopped, the others go on", "dataset", l.d.Name, "pos", t.pos.GTID, "err", err, "hint", l.stopped.Hint)
 }
 
@@ -239,6 +263,7 @@ func (t *term) highestOpen(ctx context.Context) (uint32, error) {
 		}
 		if err != nil {
 			t.stop(l, err)
+			t.care[l].mend = mendFor(err)
 		}
 	}
 	return highest, nil
@@ -246,6 +271,9 @@ func (t *term) highestOpen(ctx context.Context) (uint32, error) {
 
 // open claims every partition, reads its tail and resumes it.
 func (t *term) open(ctx context.Context) error {
+	if err := t.sideTopics(ctx); err != nil {
+		return err
+	}
 	if err := t.cfg.At("canal.open.before"); err != nil {
 		return err
 	}
@@ -265,6 +293,7 @@ func (t *term) open(ctx context.Context) error {
 			return err
 		} else if err != nil {
 			t.stop(l, err)
+			t.care[l].mend = mendFor(err)
 		}
 	}
 	for _, point := range []string{"canal.tail.after", "canal.resume.before"} {
@@ -274,7 +303,7 @@ func (t *term) open(ctx context.Context) error {
 	}
 	for _, l := range t.live() {
 		for p := range l.parts {
-			value := jsonValue(Resume{GTID: t.pos.GTID, LastNumber: l.parts[p].number})
+			value := t.control(Resume{GTID: t.pos.GTID, LastNumber: l.parts[p].number})
 			t.queue(Record{Dataset: l.d.Name, Partition: int32(p), Value: value, Header: Header{Kind: KindResume, Number: l.parts[p].number}})
 		}
 		if err := t.send(ctx); err != nil {
@@ -286,7 +315,7 @@ func (t *term) open(ctx context.Context) error {
 
 func (t *term) openTopic(ctx context.Context, l *lane) error {
 	for p := range l.parts {
-		value := jsonValue(Open{Term: t.number.Load(), Leader: t.cfg.Holder})
+		value := t.control(Open{Term: t.number.Load(), Leader: t.cfg.Holder})
 		t.queue(Record{Dataset: l.d.Name, Partition: int32(p), Value: value, Header: Header{Kind: KindOpen}})
 	}
 	return t.send(ctx)
@@ -351,20 +380,7 @@ func (t *term) checkpoint(ctx context.Context) error {
 	if err := t.cfg.At("canal.ack.after"); err != nil {
 		return err
 	}
-	c := &Checkpoint{Term: t.number.Load(), Seq: t.seq, Rows: t.rows, Position: t.pos, Parts: map[string][]PartPosition{}, Stopped: map[string]Stopped{}}
-	for _, l := range t.lanes {
-		at := make([]PartPosition, len(l.parts))
-		for p := range l.parts {
-			at[p] = l.parts[p].from
-			if l.stopped == nil {
-				at[p] = PartPosition{Offset: t.producer.Acked(l.d.Name, int32(p)), Number: l.parts[p].number, Term: c.Term}
-			}
-		}
-		c.Parts[l.d.Name] = at
-		if l.stopped != nil {
-			c.Stopped[l.d.Name] = *l.stopped
-		}
-	}
+	c := t.snapshot()
 	if err := t.cfg.At("canal.checkpoint.before"); err != nil {
 		return err
 	}
@@ -380,8 +396,36 @@ func (t *term) checkpoint(ctx context.Context) error {
 			l.parts[p].from = c.Parts[l.d.Name][p]
 		}
 	}
-	t.saved, t.dirty = t.cfg.Now(), false
+	t.saved, t.dirty, t.hurry = t.cfg.Now(), false, false
 	t.heard.Store(t.saved.UnixNano())
-	t.l.note(func(s *Stats) { s.Checkpoint, s.Stopped = t.saved, maps.Clone(c.Stopped) })
-	return t.cfg.At("canal.checkpoint.after")
+	t.l.note(func(s *Stats) {
+		s.Checkpoint, s.Stopped, s.Lowered = t.saved, maps.Clone(c.Stopped), maps.Clone(c.Lowered)
+	})
+	if err := t.cfg.At("canal.checkpoint.after"); err != nil || t.office == nil {
+		return err
+	}
+	return t.office.saved(ctx, c)
+}
+
+// snapshot is the checkpoint of this moment; everything sent is acknowledged.
+func (t *term) snapshot() *Checkpoint {
+	c := &Checkpoint{Term: t.number.Load(), Seq: t.seq, Rows: t.rows, Position: t.pos, XATime: t.xaTime, Parts: map[string][]PartPosition{},
+		Stopped: map[string]Stopped{}, Lowered: map[string]Lowered{}}
+	for _, l := range t.lanes {
+		at := make([]PartPosition, len(l.parts))
+		for p := range l.parts {
+			at[p] = l.parts[p].from
+			if l.stopped == nil {
+				at[p] = PartPosition{Offset: t.producer.Acked(l.d.Name, int32(p)), Number: l.parts[p].number, Term: c.Term}
+			}
+		}
+		c.Parts[l.d.Name] = at
+		if l.stopped != nil {
+			c.Stopped[l.d.Name] = *l.stopped
+		}
+		if low := t.care[l].lowered; low != nil {
+			c.Lowered[l.d.Name] = Lowered{Mark: low.Mark, Tasks: slices.Clone(low.Tasks)}
+		}
+	}
+	return c
 }

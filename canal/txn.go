@@ -133,6 +133,9 @@ type Position struct {
 	Last Last   `json:"last"` // the group just before; zero where none was seen
 	// XA lists the prepared XA transactions that are open here, by id.
 	XA []OpenXA `json:"open_xa,omitempty"`
+	// Domains are MariaDB's GTID domains in which captured changes were read, sorted: a server that doesn't know another
+	// domain of GTID lacks nothing.
+	Domains []uint32 `json:"domains,omitempty"`
 }
 
 // PartPosition is a place in a Kafka partition.
@@ -160,6 +163,8 @@ type Checkpoint struct {
 	Stopped  map[string]Stopped        `json:"stopped"`
 	// Lowered are datasets whose topic lacks changes that are being repaired: their marks claim no more than this.
 	Lowered map[string]Lowered `json:"lowered,omitempty"`
+	// XATime is the time of the first heartbeat after the last XA COMMIT of captured rows; MaxInstant: none came yet.
+	XATime catalog.Instant `json:"xa_time,omitempty"`
 }
 
 // Lowered is a claim that is held down until the tasks that mend the dataset are done.

@@ -90,7 +90,7 @@ func (w *whole) beat() uint64 {
 
 func (w *whole) leader(at func(string) error, every time.Duration) *canal.Leader {
 	w.t.Helper()
-	src, err := binlog.New(binlog.Config{DB: w.db, DSN: w.dsn, ServerID: 1 + rand.Uint32N(1<<30), Datasets: w.data, Log: slog.New(slog.DiscardHandler)})
+	src, err := binlog.New(binlog.Config{Endpoints: []binlog.Endpoint{{Name: "live", DSN: w.dsn, ServerID: 1 + rand.Uint32N(1<<30)}}, SpillDir: w.t.TempDir(), Datasets: w.data, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestL1_through_real_servers_a_crash_at_any_point_loses_and_repeats_nothing(
 // committed reads the binlog anew.
 func (w *whole) committed() []canal.Txn {
 	w.t.Helper()
-	src, err := binlog.New(binlog.Config{DB: w.db, DSN: w.dsn, ServerID: 1 + rand.Uint32N(1<<30), Datasets: w.data, Log: slog.New(slog.DiscardHandler)})
+	src, err := binlog.New(binlog.Config{Endpoints: []binlog.Endpoint{{Name: "live", DSN: w.dsn, ServerID: 1 + rand.Uint32N(1<<30)}}, SpillDir: w.t.TempDir(), Datasets: w.data, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		w.t.Fatal(err)
 	}

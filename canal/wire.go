@@ -14,7 +14,7 @@ type RecordKind byte
 // The kinds, as they stand in header "k".
 const (
 	KindChange   RecordKind = 'c' // a row image of a committed transaction
-	KindBackfill RecordKind = 'b' // a row image read from the table
+	KindBackfill RecordKind = 'b' // a row image read from the table, or, as a delete without an image, that there is none
 	KindMark     RecordKind = 'm' // a heartbeat: everything committed before it stands before it in this partition
 	KindOpen     RecordKind = 'o' // a leader takes this partition
 	KindResume   RecordKind = 'r' // the leader knows the tail and goes on from there
@@ -35,7 +35,8 @@ type Header struct {
 	// Number "p", 8 bytes: consecutive within the partition over change, backfill and mark records; an open has 0, a resume
 	// the number of the last record before it that counts.
 	Number uint64
-	// Hash "h", 16 bytes: hash of the row image after the change (before, for a delete). Row images only.
+	// Hash "h", 16 bytes: hash of the row image after the change (before, for a delete), masked, with the dataset's columns:
+	// NULL where its table has none. Row images only; zero where there is no image.
 	Hash catalog.Hash
 	// GTID "g": the transaction, Ordinal: the row image's place among all row images of its group. Text "gtid#ordinal".
 	GTID    string
@@ -62,11 +63,13 @@ type Resume struct {
 	GTID       string `json:"gtid"`        // the GTID set from which this leader sends
 	LastNumber uint64 `json:"last_number"` // number of the last record of this partition that counts
 	// Repaired: whatever was missing before this record has been repaired from the source by records that stand before it,
-	// so a reader forgets the gaps that it has seen.
+	// so a reader forgets the gaps that it has seen. One just before this record it does not forget, unless an
+	// open stands between.
 	Repaired bool `json:"repaired,omitempty"`
 }
 
-// Letter is the JSON value of a dead letter.
+// Letter is the JSON value of a dead letter: a row image that is larger than a value may be. Its dataset's topic has nothing in
+// its place. The same letter may come again after a restart.
 type Letter struct {
 	Key    json.RawMessage `json:"key"` // as the record would have had it
 	Shard  string          `json:"shard"`
@@ -155,7 +158,8 @@ func ParseHeader(n int, each func(i int) (key, value []byte)) (Header, error) {
 }
 
 // Envelope is Debezium's change envelope without its schema, as far as strata reads it again. Before and After are the
-// row's flat JSON objects or null.
+// row's flat JSON objects or null: with the columns that its table had when it was written, without those that are masked
+// away. A delete of a row that was looked for in vain has neither, and one that is too large has no Before; so has an update.
 type Envelope struct {
 	Before      json.RawMessage `json:"before"`
 	After       json.RawMessage `json:"after"`
@@ -186,13 +190,14 @@ type EnvelopeSource struct {
 	ServerID  uint32 `json:"server_id"`
 	GTID      string `json:"gtid"`
 	Row       uint32 `json:"row"`
-	Snapshot  string `json:"snapshot"`
+	Snapshot  string `json:"snapshot"` // "false", or "incremental" for a row that was read from its table
 }
 
-// EnvelopeTxn names the transaction.
+// EnvelopeTxn names the transaction, and the event's place among its events from 1: all of them, and those of its table.
 type EnvelopeTxn struct {
-	ID         string `json:"id"`
-	TotalOrder uint32 `json:"total_order"`
+	ID                  string `json:"id"`
+	TotalOrder          uint32 `json:"total_order"`
+	DataCollectionOrder uint32 `json:"data_collection_order"`
 }
 
 // RecordKey is the Kafka key of a row: the flat JSON object of its key columns, Debezium's form.

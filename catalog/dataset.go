@@ -151,29 +151,3 @@ func (d *Dataset) Names() []string {
 
 // Sharded reports whether the dataset has time shards.
 func (d *Dataset) Sharded() bool { return len(d.Scheme) > 0 }
-
-// GoneRule is what capture does when all rows of a shard go without row events.
-type GoneRule uint8
-
-// The rules. Keep: an alarm, and the documents stay as they are. Stop: the dataset stops until it is repaired.
-const (
-	GoneKeep GoneRule = iota
-	GoneStop
-)
-
-// MaskKind is how a column is masked.
-type MaskKind uint8
-
-// The masks. MaskDrop leaves the column out; MaskHash puts a keyed hash (32 hex digits of HMAC-SHA256) in its place, so that
-// equal values stay equal; MaskLast4 keeps the last four characters. NULL stays NULL.
-const (
-	MaskDrop MaskKind = iota + 1
-	MaskHash
-	MaskLast4
-)
-
-// Mask hides one column's values.
-type Mask struct {
-	Column string
-	Kind   MaskKind
-}

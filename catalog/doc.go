@@ -37,6 +37,12 @@
 //
 // Time is an Instant: microseconds since 1970 UTC; DATE and DATETIME cells are read as UTC wall clock.
 //
+// # Masks
+//
+// A dataset may declare masks: columns whose values capture drops, hashes with a secret or cuts to their last four characters
+// before anything leaves its process. A row's hash is then the masked row's, with NULL for what was dropped. Columns by
+// which strata finds, orders, sums or judges rows can't be masked. The stores have the values unmasked.
+//
 // # Ownership
 //
 // Each store says in its own table strata_part which shards it owns (Part). Live owns every shard whose table it has

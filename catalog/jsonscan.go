@@ -12,30 +12,39 @@ type span struct{ from, to int }
 
 // jsonScanner walks over one JSON text.
 type jsonScanner struct {
-	raw []byte
-	at  int
+	raw     []byte
+	at      int
+	lenient bool // missing columns are NULL, unknown keys are skipped
+	skipped bool // an unknown key was
 }
 
-func (s *jsonScanner) row(d *Dataset, into *Row) error {
+// row reads the row, and reports whether the text had exactly the dataset's columns.
+func (s *jsonScanner) row(d *Dataset, into *Row) (exact bool, err error) {
 	var room [64]span
 	seen := room[:min(len(d.Columns), len(room))]
 	if len(d.Columns) > len(room) {
 		seen = make([]span, len(d.Columns))
 	}
 	if err := s.object(d, seen); err != nil {
-		return err
+		return false, err
 	}
 	into.Reset()
+	exact = !s.skipped
 	for i := range d.Columns {
 		c := &d.Columns[i]
 		if seen[i].from == 0 {
-			return fault.New(fault.Invalid, "", "column %s is missing", c.Name)
+			if !s.lenient {
+				return false, fault.New(fault.Invalid, "", "column %s is missing", c.Name)
+			}
+			into.AppendNull()
+			exact = false
+			continue
 		}
 		if err := appendJSONValue(into, c, s.raw[seen[i].from:seen[i].to]); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return exact, nil
 }
 
 // object finds the value of each column.
@@ -62,7 +71,7 @@ func (s *jsonScanner) object(d *Dataset, seen []span) error {
 		if err := s.skip(0); err != nil {
 			return err
 		}
-		i, err := jsonColumn(d, key, next)
+		i, err := s.column(d, key, next)
 		if err != nil {
 			return err
 		}
@@ -89,8 +98,8 @@ func (s *jsonScanner) object(d *Dataset, seen []span) error {
 	return nil
 }
 
-// jsonColumn is the column of a quoted key, or -1 for the extra key.
-func jsonColumn(d *Dataset, key []byte, next int) (int, error) {
+// column is the column of a quoted key, or -1 for one to skip.
+func (s *jsonScanner) column(d *Dataset, key []byte, next int) (int, error) {
 	name := key[1 : len(key)-1]
 	if next < len(d.Columns) && string(name) == d.Columns[next].Name {
 		return next, nil
@@ -108,6 +117,10 @@ func jsonColumn(d *Dataset, key []byte, next int) (int, error) {
 		}
 	}
 	if string(name) == jsonExtra {
+		return -1, nil
+	}
+	if s.lenient {
+		s.skipped = true
 		return -1, nil
 	}
 	return 0, fault.New(fault.Invalid, "", "key %q is no column", name)

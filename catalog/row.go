@@ -129,20 +129,36 @@ func ParseHash(s string) (Hash, error) {
 // what every hash of a row is taken over.
 func (r *Row) AppendImage(dst []byte) []byte {
 	for i := range r.end {
-		c := r.Cell(i)
-		if c == nil {
-			dst = append(dst, 0xff, 0xff, 0xff, 0xff)
-			continue
-		}
-		dst = binary.BigEndian.AppendUint32(dst, uint32(len(c)))
-		dst = append(dst, c...)
+		dst = appendImageCell(dst, r.Cell(i))
 	}
 	return dst
+}
+
+func appendImageCell(dst, cell []byte) []byte {
+	if cell == nil {
+		return append(dst, 0xff, 0xff, 0xff, 0xff)
+	}
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(cell)))
+	return append(dst, cell...)
 }
 
 // Hash is the hash of the row's image. scratch is reused memory and may be nil; the grown scratch comes back.
 func (r *Row) Hash(scratch []byte) (Hash, []byte) {
 	scratch = r.AppendImage(scratch[:0])
+	sum := sha256.Sum256(scratch)
+	return Hash(sum[:16]), scratch
+}
+
+// HashAt is the hash of the row that has the cells at these places; -1 is NULL.
+func (r *Row) HashAt(at []int, scratch []byte) (Hash, []byte) {
+	scratch = scratch[:0]
+	for _, i := range at {
+		var cell []byte
+		if i >= 0 {
+			cell = r.Cell(i)
+		}
+		scratch = appendImageCell(scratch, cell)
+	}
 	sum := sha256.Sum256(scratch)
 	return Hash(sum[:16]), scratch
 }

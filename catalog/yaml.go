@@ -42,6 +42,10 @@ type Spec struct {
 	TerminalWhen string `yaml:"terminal_when,omitempty"`
 	// Partitions of the Kafka topic, fixed for its life. 0: 4.
 	Partitions int32 `yaml:"partitions,omitempty"`
+	// RowsGone is keep or stop: what capture does when TRUNCATE or DROP takes a shard's rows away. Empty: keep.
+	RowsGone GoneRule `yaml:"rows_gone,omitempty"`
+	// Masks hide columns from everything behind the capture.
+	Masks []MaskSpec `yaml:"masks,omitempty"`
 }
 
 // stepText is one step of a scheme as it is written.
@@ -278,7 +282,7 @@ func (s Spec) check() []error {
 		}
 		money[m.Column] = true
 	}
-	return errs
+	return append(errs, s.checkMasks()...)
 }
 
 func isName(s string) bool {

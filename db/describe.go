@@ -110,7 +110,7 @@ func (c serverColumn) typ() (catalog.Type, error) {
 		t = catalog.Type{Kind: catalog.INET, Size: 16}
 	case "binary":
 		t = catalog.Type{Kind: catalog.Binary, Size: int(c.octets.Int64), Fixed: true}
-	case "varbinary", "tinyblob", "blob", "mediumblob", "longblob":
+	case "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "vector":
 		t.Kind = catalog.Binary
 	case "bit":
 		t = catalog.Type{Kind: catalog.Bit, Size: int(c.precision.Int64)}

@@ -21,6 +21,7 @@ func Resolve(ctx context.Context, d *DB, spec catalog.Spec) (*catalog.Dataset, e
 	spec = spec.WithDefaults()
 	ds := &catalog.Dataset{Name: spec.Name, Table: spec.Table, Time: spec.Time, Scheme: spec.Shards, Account: spec.Account,
 		Money: spec.Money, TerminalWhen: spec.TerminalWhen, Partitions: spec.Partitions}
+	spec.Capture(ds)
 	table, err := sample(ctx, d, ds)
 	if err != nil {
 		return nil, err
@@ -102,5 +103,5 @@ func checkResolved(ds *catalog.Dataset, table string, declared []string) (errs [
 			column("unit", m.UnitColumn)
 		}
 	}
-	return errs
+	return append(errs, catalog.CheckMasks(ds)...)
 }

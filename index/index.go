@@ -24,7 +24,8 @@ func (v Version) Term() uint32 { return uint32(v >> SeqBits) }
 // Seq is the sequence number within the term.
 func (v Version) Seq() uint64 { return uint64(v) & (1<<SeqBits - 1) }
 
-// Document is the image of one row. After is the row's flat JSON object (catalog.AppendJSON's form); for a tombstone it is
+// Document is the image of one row. After is the row's flat JSON object (catalog.AppendJSON's form), perhaps of a time when
+// its table had other columns: what it lacks is NULL, what the dataset lacks is not there. For a tombstone it is
 // the last known image, or nil where none is known.
 type Document struct {
 	Shard   string
@@ -79,7 +80,8 @@ type Writer interface {
 	// Apply writes documents of one dataset, one Outcome per document in order. The same id may occur several times: the
 	// highest version wins. An error means that nothing is known about any item and that the batch must be applied again.
 	// Durable when it returns. docs and their memory belong to the caller again after the return. A document whose After is
-	// not the row's JSON, or whose key columns are not its Key, is Refused; so is one without After that is not Deleted.
+	// not the row's JSON, or whose key columns are not its Key, is Refused; so is one without After that is not Deleted, and one
+	// with other columns than the dataset's whose row doesn't have the document's Hash.
 	Apply(ctx context.Context, dataset string, docs []Document) ([]Outcome, error)
 	// Refresh makes everything applied before the call visible to Search and Scan.
 	Refresh(ctx context.Context, dataset string) error

@@ -144,6 +144,33 @@ func TestLeftoversOfAKilledOwnerAreClearedAtEveryStage(t *testing.T) {
 	}
 }
 
+func TestMySQLAndKafkaOfAKilledOwnerAreCleared(t *testing.T) {
+	t.Parallel()
+	dir := shortDir(t)
+	owner := exec.Command(os.Args[0])
+	owner.Env = append(os.Environ(), childMode+"=others", "STRATA_LOCAL_DIR="+dir)
+	out, err := owner.StdoutPipe()
+	if err == nil {
+		err = owner.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitLine(t, bufio.NewScanner(out), "ready")
+	left := processesOf(t, dir+"/")
+	if err := owner.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = owner.Wait() // killed: that is its error
+	if len(left) == 0 {
+		t.Skip("neither MySQL nor a JVM with Kafka is here: `make setup-test` fetches them where it can")
+	}
+	open(t, dir)
+	if after := processesOf(t, dir+"/"); len(after) > 0 {
+		t.Errorf("still running: %v", after)
+	}
+}
+
 // awaitLine reads until a line starts with word.
 func awaitLine(t *testing.T, lines *bufio.Scanner, word string) {
 	t.Helper()

@@ -2,10 +2,12 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
@@ -32,7 +34,8 @@ func (h *Home) StartKafka(ctx context.Context) (*Kafka, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := rememberedPort(dir)
+	remember := filepath.Join(dir, portFile)
+	port, err := rememberedPort(remember)
 	if err != nil {
 		return nil, err
 	}
@@ -45,11 +48,11 @@ func (h *Home) StartKafka(ctx context.Context) (*Kafka, error) {
 			h.log.Info("started kafka", "brokers", k.Brokers())
 			return k, nil
 		}
-		if portFree(port) {
+		if !errors.Is(err, syscall.EADDRINUSE) {
 			break // not the port's fault
 		}
 		var chosen error
-		if port, chosen = newPort(dir); chosen != nil {
+		if port, chosen = newPort(remember); chosen != nil {
 			return nil, chosen
 		}
 	}

@@ -24,8 +24,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runChild is the process that tests kill: "server" starts live in dir, prints its pid and waits; "crash" goes through
-// crash points until one kills it.
+// runChild is the process that tests kill: "server" starts live in dir, prints its pid and waits; "others" does so with what
+// else there is; "crash" goes through crash points until one kills it.
 func runChild(mode, dir string) error {
 	switch mode {
 	case "server":
@@ -40,6 +40,29 @@ func runChild(mode, dir string) error {
 		}
 		fmt.Println("ready", m.PID(), m.Port)
 		<-m.Exited()
+		return nil
+	case "others":
+		h, err := local.Open(dir, nil)
+		if err != nil {
+			return err
+		}
+		exited := make(chan struct{})
+		if root, err := local.FindMySQL(os.Getenv); err == nil {
+			m, err := h.StartMySQL(context.Background(), local.MySQLConfig{Name: "mysql", Root: root})
+			if err != nil {
+				return err
+			}
+			fmt.Println("started", m.PID())
+		}
+		if java, err := local.FindJava(os.Getenv, "kafka"); err == nil {
+			k, err := h.StartJavaKafka(context.Background(), local.JavaKafkaConfig{Name: "kafka1", Java: java})
+			if err != nil {
+				return err
+			}
+			fmt.Println("started", k.PID())
+		}
+		fmt.Println("ready")
+		<-exited // it is killed
 		return nil
 	case "crash":
 		at := local.CrashFromEnv(os.Getenv)

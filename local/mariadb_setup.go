@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -21,12 +20,7 @@ import (
 const (
 	bootstrapLimit = time.Minute
 	followLimit    = 30 * time.Second
-	logTailBytes   = 2000
-	logMaxBytes    = 8 << 20 // a longer log starts afresh with the next start
 )
-
-// errExited is the cause when a server ends while it is waited for.
-var errExited = errors.New("the process ended")
 
 // findMariadbd looks in PATH and in the sbin folders, which are not in a normal user's PATH.
 func findMariadbd() (string, error) {
@@ -40,44 +34,15 @@ func findMariadbd() (string, error) {
 			"(and STRATA_OFFLINE_DSN, STRATA_CONTROL_DSN) to servers that run")
 }
 
-// bootstrap makes dir/data with the system tables unless it is there. It is built beside it and put in place by a
-// rename, so a crash leaves nothing half made.
-func (m *Maria) bootstrap(ctx context.Context) error {
-	data, part := filepath.Join(m.dir, "data"), filepath.Join(m.dir, "data.new")
-	if _, err := os.Stat(data); !errors.Is(err, fs.ErrNotExist) {
-		return fault.Wrap(fault.Unavailable, "look at data", err)
-	}
-	err := os.RemoveAll(part)
-	for _, dir := range []string{part, filepath.Join(m.dir, "tmp")} {
-		err = errors.Join(err, os.MkdirAll(dir, 0o700))
-	}
-	if err != nil {
-		return fault.Wrap(fault.Unavailable, "make data folder", err)
-	}
+// bootstrap fills part with the system tables.
+func (m *Maria) bootstrap(ctx context.Context, part string) error {
 	script, err := systemTables(m.binary)
 	if err != nil {
 		return err
 	}
-	logFile := filepath.Join(m.dir, "bootstrap.log")
 	argv := append([]string{m.binary, "--no-defaults", "--bootstrap", "--datadir=" + part, "--log-warnings=0",
 		"--enforce-storage-engine=", "--max-allowed-packet=8M", "--net-buffer-length=16K", "--skip-log-bin"}, m.common()...)
-	p, err := spawn(command{kind: "mariadb bootstrap " + m.Name, argv: argv, stdin: script, log: logFile, pidFile: m.pidFile()})
-	if err != nil {
-		return err
-	}
-	timer := time.NewTimer(bootstrapLimit)
-	defer timer.Stop()
-	select {
-	case <-p.exited:
-		if p.err != nil {
-			return explainStart(fmt.Errorf("bootstrap: %w", p.err), m.Name, logFile, 0)
-		}
-	case <-ctx.Done():
-		return errors.Join(fault.New(fault.KindOf(ctx.Err()), "bootstrap mariadb", "%s: %w", m.Name, ctx.Err()), p.kill())
-	case <-timer.C:
-		return errors.Join(fault.New(fault.Timeout, "bootstrap mariadb", "%s: not done in %s", m.Name, bootstrapLimit), p.kill())
-	}
-	return fault.Wrap(fault.Unavailable, "place data", os.Rename(part, data))
+	return m.run(ctx, "bootstrap", bootstrapLimit, command{argv: argv, stdin: script})
 }
 
 // systemTables is the script that makes the system tables, from the files of the installed package. root keeps only
@@ -115,7 +80,7 @@ func (m *Maria) common() []string {
 }
 
 // argv is the server's command line.
-func (m *Maria) argv() []string {
+func (m *Maria) argv() ([]string, error) {
 	pool := m.cfg.BufferPoolMiB
 	if pool == 0 {
 		pool = defaultPoolMiB
@@ -134,7 +99,7 @@ func (m *Maria) argv() []string {
 	if m.cfg.ReadOnly {
 		flags = append(flags, "--read-only=1")
 	}
-	return append(flags, m.cfg.Options...)
+	return append(flags, m.cfg.Options...), nil
 }
 
 // setUp makes the login and the schemas, where they are missing. What a replica makes stays out of its binlog: in
@@ -219,7 +184,7 @@ func (m *Maria) follow(ctx context.Context, conn *sql.Conn, p *process) error {
 		if !p.running() {
 			return false, errExited
 		}
-		status, err := replicaStatus(ctx, conn)
+		status, err := statusRow(ctx, conn, "SHOW SLAVE STATUS")
 		if err != nil {
 			return false, err
 		}
@@ -262,9 +227,9 @@ func doneGTID(domain, server uint32, applied, logged string) (string, error) {
 	return fmt.Sprintf("%d-%d-%d", domain, max(server, 1), done), nil
 }
 
-// replicaStatus is SHOW SLAVE STATUS by column name.
-func replicaStatus(ctx context.Context, conn *sql.Conn) (map[string]string, error) {
-	rows, err := conn.QueryContext(ctx, "SHOW SLAVE STATUS")
+// statusRow is the last row of q by column name.
+func statusRow(ctx context.Context, conn *sql.Conn, q string) (map[string]string, error) {
+	rows, err := conn.QueryContext(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -288,34 +253,4 @@ func replicaStatus(ctx context.Context, conn *sql.Conn) (map[string]string, erro
 		}
 	}
 	return status, rows.Err()
-}
-
-// markLog returns where the log ends now, in bytes, after dropping a log that has grown too long.
-func markLog(path string) (int64, error) {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err == nil && info.Size() > logMaxBytes {
-		return 0, fault.Wrap(fault.Unavailable, "empty log", os.Truncate(path, 0))
-	}
-	if err != nil {
-		return 0, fault.Wrap(fault.Unavailable, "look at log", err)
-	}
-	return info.Size(), nil
-}
-
-// explainStart adds what the server wrote to its log since mark. A taken port becomes Busy.
-func explainStart(err error, name, logFile string, mark int64) error {
-	text, _ := os.ReadFile(logFile) // only for the message
-	text = text[min(mark, int64(len(text))):]
-	kind := fault.Unavailable
-	if k := fault.KindOf(err); k == fault.Interrupted || k == fault.Timeout {
-		kind = k
-	}
-	if bytes.Contains(text, []byte("Address already in use")) {
-		kind = fault.Busy
-	}
-	tail := strings.TrimSpace(string(text[max(0, len(text)-logTailBytes):]))
-	return fault.New(kind, "start mariadb", "%s: %w; its log ends: %s", name, err, tail).WithHint("the whole log is %s", logFile)
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -26,13 +28,15 @@ type Config struct {
 	// Live is the database that the ledger writes to. Required.
 	Live Server `yaml:"live"`
 	// Offline is the replica whose binlog is captured and which verify reads. Defaults to Live.
-	Offline Server `yaml:"offline,omitempty"`
+	Offline Offline `yaml:"offline,omitempty"`
 	// Archive is the database that takes closed shards. Required for the roles router and archive.
 	Archive Server `yaml:"archive"`
 	// Control keeps checkpoints, terms and segments. Defaults to schema strata_control on the archive's server.
 	Control Server `yaml:"control,omitempty"`
 	// Kafka names the brokers. Required for the roles canal and sync.
 	Kafka Kafka `yaml:"kafka"`
+	// Capture says how the binlog becomes records.
+	Capture Capture `yaml:"capture,omitempty"`
 	// Ledger says that the core's own tables (account, transfer, entry) are datasets too. Default false.
 	Ledger bool `yaml:"ledger,omitempty"`
 	// Core says how that ledger runs.
@@ -53,9 +57,6 @@ type Config struct {
 	ScanRows int64 `yaml:"scan_rows,omitempty"`
 	// QueryTimeoutMs limits a query, on the servers too, milliseconds. Default 30000.
 	QueryTimeoutMs int `yaml:"query_timeout_ms,omitempty"`
-	// CaptureServerID is the replication server id under which the binlog is read; it must be unique among the replicas.
-	// Default 4290.
-	CaptureServerID uint32 `yaml:"capture_server_id,omitempty"`
 }
 
 // Server is one database.
@@ -64,11 +65,6 @@ type Server struct {
 	DSN string `yaml:"dsn"`
 	// PasswordFile is a file whose first line is the password; it replaces the DSN's.
 	PasswordFile string `yaml:"password_file,omitempty"`
-}
-
-// Kafka names a Kafka cluster.
-type Kafka struct {
-	Brokers []string `yaml:"brokers"`
 }
 
 // Policy says when shards of a dataset leave live: closed shards whose end is at least OlderThanDays ago.
@@ -90,18 +86,75 @@ func Load(path string, getenv func(string) string) (Config, error) {
 
 // Parse is Load for text that was read already; name is used in messages.
 func Parse(src []byte, name string, getenv func(string) string) (Config, error) {
+	c, list, _ := parse(src, name, getenv)
+	if len(list) == 0 {
+		return c, nil
+	}
+	e := fault.Wrap(fault.Invalid, "check "+name, list.joined(name)).(*fault.Error)
+	if e.Hint = fault.HintOf(e.Err); e.Hint == "" {
+		e.Hint = "strata check-config lists what is wrong; strata.example.yaml has every key"
+	}
+	return Config{}, e
+}
+
+// parse reads and completes a configuration, with everything that is wrong with it, and where.
+func parse(src []byte, name string, getenv func(string) string) (Config, problems, document) {
 	var c Config
-	dec := yaml.NewDecoder(bytes.NewReader(src), yaml.Strict())
-	if err := dec.Decode(&c); err != nil && len(bytes.TrimSpace(src)) > 0 {
-		// Not the lines themselves: they may hold passwords.
-		return Config{}, fault.New(fault.Invalid, "parse configuration", "%w", catalog.YAMLError(name, err)).
-			WithHint("strata.example.yaml has every key")
+	doc, err := readDocument(src, name)
+	if err != nil {
+		var p *Problem
+		if !errors.As(err, &p) {
+			p = &Problem{Line: errorLine(err), Err: err}
+		}
+		return c, problems{p}, doc
+	}
+	var list problems
+	decode := func(o ...yaml.DecodeOption) error {
+		c = Config{}
+		if len(bytes.TrimSpace(src)) == 0 {
+			return nil
+		}
+		err := yaml.NewDecoder(bytes.NewReader(src), o...).Decode(&c)
+		if errors.Is(err, io.EOF) { // nothing but comments
+			return nil
+		}
+		return err
+	}
+	if err := decode(yaml.Strict()); err != nil {
+		if doc.body != nil {
+			list = unknown(doc.body, reflect.TypeFor[Config](), "")
+		}
+		if len(list) > 0 {
+			err = decode() // what else?
+		}
+		if err != nil {
+			list = append(list, &Problem{Line: errorLine(err), Err: messageOf(err)})
+			return c, list, doc
+		}
 	}
 	c.Environment(getenv)
-	if err := c.complete(); err != nil {
-		return Config{}, fault.Wrap(fault.Invalid, "check "+name, err)
+	list = append(list, c.complete()...)
+	doc.locate(list)
+	slices.SortStableFunc(list, func(a, b *Problem) int { return a.Line - b.Line })
+	return c, list, doc
+}
+
+// errorLine is the line of a decoder's error, 0 where it has none.
+func errorLine(err error) int {
+	var at yaml.Error
+	if !errors.As(err, &at) || at.GetToken() == nil {
+		return 0
 	}
-	return c, nil
+	return at.GetToken().Position.Line
+}
+
+// messageOf is a decoder's error without the lines of the file that it shows: they may hold passwords.
+func messageOf(err error) error {
+	var at yaml.Error
+	if !errors.As(err, &at) {
+		return err
+	}
+	return errors.New(at.GetMessage())
 }
 
 // Environment overrides the servers from the environment names STRATA_LIVE_DSN, STRATA_OFFLINE_DSN, STRATA_ARCHIVE_DSN,
@@ -119,7 +172,10 @@ func (c *Config) Environment(getenv func(string) string) {
 		}
 	}
 	server("STRATA_LIVE_DSN", &c.Live)
-	server("STRATA_OFFLINE_DSN", &c.Offline)
+	if one := (Server{c.Offline.DSN, c.Offline.PasswordFile}); getenv("STRATA_OFFLINE_DSN") != "" {
+		server("STRATA_OFFLINE_DSN", &one)
+		c.Offline = Offline{DSN: one.DSN, PasswordFile: one.PasswordFile}
+	}
 	server("STRATA_ARCHIVE_DSN", &c.Archive)
 	server("STRATA_CONTROL_DSN", &c.Control)
 	if v := getenv("STRATA_DATA"); v != "" {
@@ -136,68 +192,100 @@ func (c *Config) Environment(getenv func(string) string) {
 }
 
 // complete fills in defaults and checks everything that can be checked without a connection.
-func (c *Config) complete() error {
+func (c *Config) complete() (list problems) {
 	c.defaults()
-	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Data == "" {
-		bad("data: the data folder is missing")
+		list.add("data", "data: the data folder is missing")
 	}
 	for _, s := range []struct {
 		name   string
 		server *Server
-	}{{"live", &c.Live}, {"offline", &c.Offline}, {"archive", &c.Archive}, {"control", &c.Control}} {
+	}{{"live", &c.Live}, {"archive", &c.Archive}, {"control", &c.Control}} {
 		if err := s.server.check(); err != nil {
-			bad("%s: %w", s.name, err)
+			list.add(s.name+".dsn", "%s: %w", s.name, err)
 		}
 	}
-	if len(c.Kafka.Brokers) == 0 {
-		bad("kafka: brokers are missing")
-	}
+	c.Offline.check(&list)
+	c.Kafka.check(&list)
+	c.Capture.check(&list)
 	for _, v := range []struct {
 		name  string
 		value int64
 	}{{"heartbeat_ms", int64(c.HeartbeatMs)}, {"scan_rows", c.ScanRows}, {"query_timeout_ms", int64(c.QueryTimeoutMs)}} {
 		if v.value < 0 {
-			bad("%s: %d is negative", v.name, v.value)
+			list.add(v.name, "%s: %d is negative", v.name, v.value)
 		}
 	}
-	errs = append(errs, c.checkDatasets()...)
-	errs = append(errs, c.Core.check()...)
-	errs = append(errs, c.Core.Across.sameDatabase(c.Live)...)
+	c.checkDatasets(&list)
+	list.addAll("core", c.Core.check()...)
+	list.addAll("core.across", c.Core.Across.sameDatabase(c.Live)...)
 	if err := checkLoopback(c.HTTP); err != nil {
-		bad("http: %w", err)
+		list.add("http", "http: %w", err)
 	}
-	return errors.Join(errs...)
+	return list
 }
 
 // checkDatasets checks the datasets, the ledger's among them, and the policies that name them.
-func (c *Config) checkDatasets() (errs []error) {
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+func (c *Config) checkDatasets(list *problems) {
 	if !c.Ledger && len(c.Datasets) == 0 {
-		bad("datasets: there is none; declare one, or set ledger: true for the core's own tables")
+		list.add("datasets", "datasets: there is none; declare one, or set ledger: true for the core's own tables")
 	}
 	specs := append(c.ledgerSpecs(), c.Datasets...)
-	if err := catalog.CheckSpecs(specs); err != nil {
-		errs = append(errs, err)
+	for _, err := range each(catalog.CheckSpecs(specs)) {
+		list.addAll(c.datasetPath(err), err)
+	}
+	for i, s := range c.Datasets {
+		for j, m := range s.Masks {
+			if m.Mask == catalog.MaskHash && c.Capture.MaskKey == (Secret{}) {
+				list.add(fmt.Sprintf("datasets[%d].masks[%d]", i, j), "dataset %s: column %s is hashed, so capture: mask_key is needed", s.Name, m.Column)
+			}
+		}
 	}
 	seen := map[string]bool{}
-	for _, p := range c.Policies {
+	for i, p := range c.Policies {
+		path := fmt.Sprintf("archive_policies[%d]", i)
 		at := slices.IndexFunc(specs, func(s catalog.Spec) bool { return s.Name == p.Dataset })
 		switch {
 		case at < 0:
-			bad("archive_policies: dataset %q is not declared", p.Dataset)
+			list.add(path+".dataset", "archive_policies: dataset %q is not declared", p.Dataset)
 		case !specs[at].Sharded():
-			bad("archive_policies: dataset %s has no shards, so nothing of it moves", p.Dataset)
+			list.add(path+".dataset", "archive_policies: dataset %s has no shards, so nothing of it moves", p.Dataset)
 		case seen[p.Dataset]:
-			bad("archive_policies: dataset %s stands there twice", p.Dataset)
+			list.add(path+".dataset", "archive_policies: dataset %s stands there twice", p.Dataset)
 		}
 		if p.OlderThanDays < 1 {
-			bad("archive_policies: %s: older_than_days must be at least 1", p.Dataset)
+			list.add(path+".older_than_days", "archive_policies: %s: older_than_days must be at least 1", p.Dataset)
 		}
 		seen[p.Dataset] = true
 	}
-	return errs
+}
+
+// each are the errors that were joined.
+func each(err error) (out []error) {
+	if err == nil {
+		return nil
+	}
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range many.Unwrap() {
+			out = append(out, each(e)...)
+		}
+		return out
+	}
+	return []error{err}
+}
+
+// datasetPath is the dataset that an error of the catalog is about: the last of that name, which is the one too many where
+// two have it.
+func (c *Config) datasetPath(err error) string {
+	var e *fault.Error
+	if errors.As(err, &e) {
+		for i := len(c.Datasets) - 1; i >= 0; i-- {
+			if e.Op == "check dataset "+c.Datasets[i].Name {
+				return fmt.Sprintf("datasets[%d]", i)
+			}
+		}
+	}
+	return "datasets"
 }
 
 // ledgerSpecs are the built-in datasets, where the configuration has a ledger.
@@ -226,8 +314,8 @@ func (c Config) WithDefaults() Config {
 }
 
 func (c *Config) defaults() {
-	if c.Offline.DSN == "" {
-		c.Offline = c.Live
+	if c.Offline.DSN == "" && len(c.Offline.Endpoints) == 0 {
+		c.Offline = Offline{DSN: c.Live.DSN, PasswordFile: c.Live.PasswordFile}
 	}
 	if c.Control.DSN == "" && c.Archive.DSN != "" {
 		if cfg, err := mysql.ParseDSN(c.Archive.DSN); err == nil {
@@ -246,9 +334,8 @@ func (c *Config) defaults() {
 	if c.ScanRows == 0 {
 		c.ScanRows = 100_000
 	}
-	if c.CaptureServerID == 0 {
-		c.CaptureServerID = 4290
-	}
+	c.Kafka.defaults()
+	c.Capture.defaults(c.Data)
 	for _, scheme := range []*catalog.Scheme{&c.TransferShards, &c.EntryShards} {
 		if len(*scheme) == 0 {
 			*scheme = catalog.Scheme{{From: catalog.MinInstant, Interval: catalog.Monthly}}

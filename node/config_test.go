@@ -36,11 +36,14 @@ func parse(t *testing.T, text string) node.Config {
 func TestConfig(t *testing.T) {
 	t.Run("defaults follow from what is given", func(t *testing.T) {
 		c := parse(t, goodConfig)
-		if c.Offline != c.Live || c.Control.DSN != strings.Replace(c.Archive.DSN, "bank_archive", "strata_control", 1) {
+		if c.Offline.DSN != c.Live.DSN || len(c.Offline.Servers()) != 1 || c.Control.DSN != strings.Replace(c.Archive.DSN, "bank_archive", "strata_control", 1) {
 			t.Errorf("offline %s, control %s", c.Offline.DSN, c.Control.DSN)
 		}
-		if c.HTTP != "127.0.0.1:8080" || c.HeartbeatMs != 1000 || c.ScanRows != 100_000 || c.QueryTimeoutMs != 30_000 || c.CaptureServerID != 4290 {
+		if c.HTTP != "127.0.0.1:8080" || c.HeartbeatMs != 1000 || c.ScanRows != 100_000 || c.QueryTimeoutMs != 30_000 {
 			t.Errorf("%+v", c.Public())
+		}
+		if p := c.Capture; p.ServerID != 4290 || p.Envelope != "plain" || p.Boundaries || p.MaxRowBytes != 8<<20 || p.SpillDir != "/var/lib/strata/spill" || c.Kafka.Compression != "lz4" {
+			t.Errorf("%+v", p)
 		}
 		if d := c.Datasets[0]; d.Table != "orders" || d.Partitions != 4 {
 			t.Errorf("%+v", d)
@@ -75,6 +78,18 @@ func TestConfig(t *testing.T) {
 		{"an address of all interfaces is refused", goodConfig + "http: :8080\n", []string{"http", "loopback"}},
 		{"a name that only looks like loopback is refused", goodConfig + "http: 127.0.0.1.example.org:8080\n", []string{"http", "loopback"}},
 		{"negative numbers are refused", goodConfig + "heartbeat_ms: -1\nquery_timeout_ms: -5\nscan_rows: -2\n", []string{"heartbeat_ms", "query_timeout_ms", "scan_rows"}},
+		{"an unknown key of capture is named with its line", goodConfig + "capture:\n  server_di: 5\n", []string{"strata.yaml:8", "server_di"}},
+		{"an unknown key of an endpoint is named with its line", goodConfig + "offline:\n  endpoints:\n    - {name: a, dns: x}\n", []string{"strata.yaml:9", "dns"}},
+		{"two forms of offline are refused", goodConfig + "offline: {dsn: \"a@tcp(h:1)/s\", endpoints: [{name: a, dsn: \"a@tcp(h:1)/s\"}]}\n", []string{"offline", "exclude each other"}},
+		{"endpoints without names or servers are refused", goodConfig + "offline: {endpoints: [{dsn: \"a@tcp(h:1)/s\"}, {name: b}]}\n", []string{"endpoints[0]: a name", "endpoints[1]: dsn"}},
+		{"two endpoints of one name are refused", goodConfig + "offline: {endpoints: [{name: a, dsn: \"a@tcp(h:1)/s\"}, {name: a, dsn: \"a@tcp(h:2)/s\"}]}\n", []string{"a is there twice"}},
+		{"an unknown envelope is refused", goodConfig + "capture: {envelope: avro, max_row_bytes: 5, backfill_rows_per_second: -1}\n", []string{"avro", "plain, schema", "max_row_bytes", "backfill_rows_per_second"}},
+		{"a hashed column without a key is refused", goodConfig + "    masks:\n      - {column: card, mask: hash}\n", []string{"strata.yaml:8", "mask_key"}},
+		{"a secret in two places is refused", goodConfig + "capture: {mask_key: {env: A, file: /b}}\n", []string{"mask_key", "exclude each other"}},
+		{"a secret in the file itself is refused", goodConfig + "capture:\n  mask_key: " + secret + "\n", []string{"strata.yaml:8"}},
+		{"an unknown compression is refused", strings.Replace(goodConfig, "kafka: {", "kafka: {compression: brotli, replication_factor: -1, ", 1), []string{"brotli", "replication_factor"}},
+		{"half a certificate is refused", strings.Replace(goodConfig, "kafka: {", "kafka: {tls: {cert: /no/such/cert}, ", 1), []string{"belong together", "/no/such/cert"}},
+		{"a login without a password is refused", strings.Replace(goodConfig, "kafka: {", "kafka: {sasl: {mechanism: GSSAPI}, ", 1), []string{"GSSAPI", "sasl.user", "sasl.password"}},
 		{"a dataset named like the ledger's is refused", goodConfig + "  - name: entry\nledger: true\n", []string{"entry"}},
 		{"a password file that is not there is named", strings.Replace(goodConfig, "archive: {", "archive: {password_file: /no/such/file, ", 1), []string{"archive", "/no/such/file"}},
 	} {
@@ -96,6 +111,79 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+const endpoints = `offline:
+  endpoints:
+    - {name: one, dsn: "app:` + secret + `@tcp(10.0.0.7:3306)/bank"}
+    - {name: two, dsn: "app:` + secret + `@tcp(10.0.0.8:3306)/bank"}
+`
+
+func TestCaptureConfig(t *testing.T) {
+	t.Run("endpoints keep their order, and their passwords to themselves", func(t *testing.T) {
+		c := parse(t, goodConfig+endpoints)
+		if s := c.Offline.Servers(); len(s) != 2 || s[0].Name != "one" || s[1].Name != "two" || !strings.Contains(s[1].DSN, "10.0.0.8") {
+			t.Fatalf("%+v", c.Offline)
+		}
+		shown, err := c.Effective()
+		if err != nil || strings.Contains(shown, secret) || !strings.Contains(shown, "10.0.0.8") {
+			t.Errorf("%v\n%s", err, shown)
+		}
+		if again := parse(t, shown); again.Offline.Servers()[1].Name != "two" || again.Capture != c.Capture {
+			t.Errorf("%+v", again.Public())
+		}
+		if !strings.Contains(c.Offline.Endpoints[0].DSN, secret) {
+			t.Error("the configuration itself lost its password")
+		}
+	})
+	t.Run("an endpoint's password may stand in a file", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "password")
+		if err := os.WriteFile(file, []byte("of-the-file\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c := parse(t, goodConfig+"offline: {endpoints: [{name: a, dsn: \"u@tcp(h:1)/s\", password_file: "+file+"}]}\n")
+		if got := c.Offline.Servers()[0].DSN; got != "u:of-the-file@tcp(h:1)/s" {
+			t.Error(got)
+		}
+	})
+	t.Run("kafka's security is read", func(t *testing.T) {
+		c := parse(t, strings.Replace(goodConfig, "kafka: {", "kafka: {tls: {}, sasl: {user: u, password: {env: KPW}}, compression: zstd, replication_factor: 3, ", 1))
+		k := c.Kafka
+		if k.TLS == nil || k.SASL == nil || k.SASL.Mechanism != "SCRAM-SHA-512" || k.Compression != "zstd" || k.ReplicationFactor != 3 {
+			t.Errorf("%+v", k)
+		}
+	})
+}
+
+func TestSecret(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte(" of-the-file \nmore\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := func(name string) string { return map[string]string{"SET": "of-the-environment"}[name] }
+	for name, c := range map[string]struct {
+		secret node.Secret
+		want   string
+		ok     bool
+	}{
+		"none":             {node.Secret{}, "", true},
+		"an environment's": {node.Secret{Env: "SET"}, "of-the-environment", true},
+		"a file's":         {node.Secret{File: file}, "of-the-file", true},
+		"one not set":      {node.Secret{Env: "UNSET"}, "", false},
+		"a file not there": {node.Secret{File: file + "x"}, "", false},
+		"an empty one":     {node.Secret{File: empty}, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := c.secret.Read("secret", env)
+			if string(got) != c.want || (err == nil) != c.ok || err != nil && !fault.Is(err, fault.Invalid) {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+}
+
 func TestEnvironmentOverrides(t *testing.T) {
 	env := map[string]string{
 		"STRATA_LIVE_DSN": "a@tcp(env:1)/live", "STRATA_OFFLINE_DSN": "a@tcp(env:2)/live", "STRATA_ARCHIVE_DSN": "a@tcp(env:3)/arch",
@@ -109,6 +197,12 @@ func TestEnvironmentOverrides(t *testing.T) {
 		c.Control.DSN != env["STRATA_CONTROL_DSN"] || c.Data != "/env" || !reflect.DeepEqual(c.Kafka.Brokers, []string{"k1:9092", "k2:9092"}) {
 		t.Errorf("%+v", c)
 	}
+	t.Run("one server takes the place of all endpoints", func(t *testing.T) {
+		c, err := node.Parse([]byte(goodConfig+endpoints), "strata.yaml", func(name string) string { return env[name] })
+		if err != nil || len(c.Offline.Endpoints) != 0 || c.Offline.DSN != env["STRATA_OFFLINE_DSN"] {
+			t.Errorf("%+v, %v", c.Offline, err)
+		}
+	})
 	t.Run("alone it is enough beside the datasets", func(t *testing.T) {
 		if _, err := node.Parse([]byte("datasets: [{name: orders}]\n"), "strata.yaml", func(name string) string { return env[name] }); err != nil {
 			t.Error(err)
@@ -185,9 +279,12 @@ func yamlKeys(t reflect.Type) (keys []string) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if name == "-" {
+			continue
+		}
 		keys = append(keys, name)
 		in := f.Type
-		for in.Kind() == reflect.Slice {
+		for in.Kind() == reflect.Slice || in.Kind() == reflect.Pointer {
 			in = in.Elem()
 		}
 		if in.Kind() == reflect.Struct && in.Field(0).Tag.Get("yaml") != "" {

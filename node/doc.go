@@ -8,6 +8,17 @@
 // (strata_part, strata_heartbeat; the control database) and, with `ledger: true`, the core's, first; demo, serve and ledger call it.
 // Parts that a command does not need (capture, mover, ledger) are opened when they are first asked for.
 //
+// # Checking
+//
+// Check lists everything that is wrong with a configuration, by line: first what its text alone shows, then, where that is
+// sound, what every server says of its settings, privileges, clock, tables and topics. It goes on after a server that is away
+// and changes nothing anywhere. A privilege that comes by a role is taken to be there.
+//
+// # Capture
+//
+// Offline may name several endpoints: what only reads takes the first that answers when the process starts; the capture tries
+// them in order again whenever its connection ends. Keys are locked for repair on the server that the stream reads.
+//
 // # Running
 //
 // Run starts the roles and returns when ctx ends or one of them fails for good. A capture leader whose term ended is
@@ -16,6 +27,7 @@
 //
 // # Folders
 //
+// Data/spill (capture.spill_dir) takes transactions that don't fit into memory; what an earlier process left there is removed.
 // Data/index holds the embedded index; Data/cursor.key and Data/manifest.key are made on first use, readable by the owner
 // only: cursors and manifests signed with another key are refused.
 package node

@@ -13,8 +13,15 @@ import (
 
 // Public is the configuration without its secrets.
 func (c Config) Public() Config {
-	for _, s := range []*Server{&c.Live, &c.Offline, &c.Archive, &c.Control} {
+	for _, s := range []*Server{&c.Live, &c.Archive, &c.Control} {
 		s.hide()
+	}
+	one := Server{DSN: c.Offline.DSN}
+	one.hide()
+	c.Offline.DSN = one.DSN
+	c.Offline.Endpoints = slices.Clone(c.Offline.Endpoints)
+	for i := range c.Offline.Endpoints {
+		c.Offline.Endpoints[i].hide()
 	}
 	c.Core.Across.Ledgers = maps.Clone(c.Core.Across.Ledgers)
 	for name, l := range c.Core.Across.Ledgers {

@@ -35,7 +35,7 @@ type capturer struct {
 // startCapturer starts the test binary as a capture process. It ends with the test, or with the test binary.
 func startCapturer(t *testing.T, cfg node.Config, server uint32) *capturer {
 	t.Helper()
-	cfg.CaptureServerID = server
+	cfg.Capture.ServerID = server
 	text, err := json.Marshal(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -46,7 +46,7 @@ type Node struct {
 	now      func() time.Time
 	at       func(point string) error
 	live     *db.DB // Reader
-	offline  *db.DB // Reader; live where there is none
+	offline  *db.DB // Reader; the first of the configured endpoints that answered
 	archive  *db.DB // Reader
 	datasets []*catalog.Dataset
 	viewer   *routermysql.Viewer
@@ -110,7 +110,10 @@ func connect(ctx context.Context, o Options) (*Node, error) {
 		})
 	}
 	open(&n.live, "live", n.cfg.Live.DSN, catalog.Live)
-	open(&n.offline, "offline", n.cfg.Offline.DSN, catalog.Live)
+	g.Go(func() (err error) {
+		n.offline, err = openFirst(ctx, n.cfg.Offline.Servers(), limit)
+		return err
+	})
 	open(&n.archive, "archive", n.cfg.Archive.DSN, catalog.Archive)
 	if err := g.Wait(); err != nil {
 		return nil, errors.Join(err, n.Close())
@@ -120,6 +123,22 @@ func connect(ctx context.Context, o Options) (*Node, error) {
 		return nil, errors.Join(err, n.Close())
 	}
 	return n, nil
+}
+
+// openFirst opens the first endpoint that answers. Errors: those of all, where none does.
+func openFirst(ctx context.Context, list []Endpoint, limit time.Duration) (*db.DB, error) {
+	var errs []error
+	for _, e := range list {
+		d, err := db.Open(ctx, db.Config{DSN: e.DSN, Name: e.Name, Store: catalog.Live, Purpose: db.Reader, MaxConns: 16, StatementLimit: limit})
+		if err == nil {
+			return d, nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, errors.Join(errs...)
 }
 
 // checkServers reports the settings of all servers that would lose data, in one error whose hint has every cure.

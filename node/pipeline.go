@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -15,9 +14,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"strata/canal"
-	"strata/canal/binlog"
-	"strata/canal/control"
-	canalkafka "strata/canal/kafka"
 	"strata/catalog"
 	"strata/db"
 	"strata/fault"
@@ -150,11 +146,11 @@ func (n *Node) runBeater(ctx context.Context) error {
 
 // runCanal leads, or stands by, again and again. What another try can't mend ends it.
 func (n *Node) runCanal(ctx context.Context) error {
-	leader, sink, err := n.newLeader(ctx)
+	leader, closeLeader, err := n.newLeader(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = sink.Close() }()
+	defer func() { _ = closeLeader() }() // what was written is acknowledged or will be written again
 	n.mu.Lock()
 	n.leader = leader
 	n.mu.Unlock()
@@ -193,40 +189,12 @@ func fatal(err error) bool {
 	return false
 }
 
-func (n *Node) newLeader(ctx context.Context) (*canal.Leader, *canalkafka.Sink, error) {
-	cdb, err := n.control(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	ctl, err := control.Open(ctx, cdb, pipeline)
-	if err != nil {
-		return nil, nil, err
-	}
-	source, err := binlog.New(binlog.Config{DB: n.offline, DSN: n.cfg.Offline.DSN, ServerID: n.cfg.CaptureServerID, Datasets: n.datasets, Log: n.log})
-	if err != nil {
-		return nil, nil, err
-	}
-	sink, err := canalkafka.Open(canalkafka.Config{Brokers: n.cfg.Kafka.Brokers, ClientID: "strata-canal", Log: n.log})
-	if err != nil {
-		return nil, nil, err
-	}
-	host, _ := os.Hostname() // for people, but for a Place
-	place := n.place
-	if place == "" {
-		place = strconv.Itoa(os.Getpid())
-	}
-	leader, err := canal.New(canal.Config{
-		Name: pipeline, Holder: host + ":" + place, Datasets: n.datasets, Source: source, Sink: sink, Control: ctl,
-		Lease: ctl, Log: n.log, Now: n.now, At: n.at, Witness: []func(context.Context) (uint32, error){n.index.HighestTerm},
-	})
-	if err != nil {
-		return nil, nil, errors.Join(err, sink.Close())
-	}
-	return leader, sink, nil
-}
-
 func (n *Node) runSync(ctx context.Context) error {
-	feed, err := synckafka.New(synckafka.Config{Brokers: n.cfg.Kafka.Brokers, Index: "sqlite"})
+	security, err := n.cfg.Kafka.security(os.Getenv)
+	if err != nil {
+		return err
+	}
+	feed, err := synckafka.New(synckafka.Config{Brokers: n.cfg.Kafka.Brokers, Index: "sqlite", Security: security})
 	if err != nil {
 		return err
 	}
@@ -284,40 +252,6 @@ func (n *Node) stopped() string {
 		}
 	}
 	return strings.Join(why, "; ")
-}
-
-// CaptureState is what the control database knows of the capture.
-type CaptureState struct {
-	Term    uint32            `json:"term"`
-	Leader  string            `json:"leader"`
-	GTID    string            `json:"gtid"`    // position of the last checkpoint
-	Rows    uint64            `json:"rows"`    // row changes sent up to it, since the pipeline's beginning
-	Stopped map[string]string `json:"stopped"` // by dataset
-}
-
-// CaptureState reads the control database.
-func (n *Node) CaptureState(ctx context.Context) (CaptureState, error) {
-	out := CaptureState{Stopped: map[string]string{}}
-	cdb, err := n.control(ctx)
-	if err != nil {
-		return out, err
-	}
-	ctl, err := control.Open(ctx, cdb, pipeline)
-	if err != nil {
-		return out, err
-	}
-	st, err := ctl.Load(ctx)
-	if err != nil {
-		return out, err
-	}
-	out.Term, out.Leader = st.Term, st.Leader
-	if cp := st.Checkpoint; cp != nil {
-		out.GTID, out.Rows = cp.Position.GTID, cp.Rows
-		for name, why := range cp.Stopped {
-			out.Stopped[name] = why.Reason
-		}
-	}
-	return out, nil
 }
 
 // Listen opens the HTTP listener. Errors: fault.Invalid for an address that is not a loopback one, Busy, Denied.

@@ -10,6 +10,8 @@
 //   - Every change becomes an index.Document with version (term, seq), so applying again, in any order, changes nothing
 //     (law L2). A stored version of a term that this partition never opened means that the topic is not the one the index
 //     was made from: the dataset stops.
+//   - Records come with or without Kafka Connect's schema, also mixed. An image may have other columns than the dataset, as its
+//     table had: what it lacks is NULL, what the dataset lacks is not stored, and the row must then have the record's hash.
 //   - Watermark (law L4): only at marks, which stand at the end of a transaction, and only when everything before the mark is
 //     applied and a refresh has returned. Its version is the mark's, so an older one never replaces it.
 //   - Offsets are committed to Kafka last, for people and lag tools. On a start the watermark says where to read on: the
@@ -21,7 +23,8 @@
 //
 // A gap (law L3), an open that was never seen, or a resume that doesn't know what was applied freezes the partition's
 // watermark, which names what is missing; documents are still applied, because their versions make that safe. It stays
-// frozen over restarts, until the dataset is loaded anew.
+// frozen over restarts, until a resume says that everything before it was repaired from the source (or the dataset is
+// loaded anew); the next mark stores the thawed watermark. A gap just before such a resume freezes again.
 //
 // An index or a Kafka that is away is tried again from the stored watermark, with a pause that doubles up to 5 s. Anything
 // else (a record strata did not write, a document that the index refuses, an unknown shard, an offset that is no longer
@@ -30,11 +33,12 @@
 // # Verifying
 //
 // Verify compares index and sources shard by shard, row by row, cell by cell, and the sums of money, computed here from what
-// was read on each side. A shard is read under its owner's snapshot (never longer than about 5 s, then a new one goes on
-// after the last key); after the snapshot is open a heartbeat is committed on live, and the index is read once it has
-// reached it. Both sides come in key order and are merged, so memory stays flat. A shard whose server orders keys
-// differently from catalog.Compare (a collation) is compared by lookups in both directions instead. What differs may only
-// have changed meanwhile: each such key is read again on both sides behind a new heartbeat, up to 5 times.
+// was read on each side. Rows of the sources are masked first, as capture masks them. A shard is read under its owner's
+// snapshot (never longer than about 5 s, then a new one goes on after the last key); after the snapshot is open a heartbeat
+// is committed on live, and the index is read once it has reached it. Both sides come in key order and are merged, so memory
+// stays flat. A shard whose server orders keys differently from catalog.Compare (a collation) is compared by lookups in both
+// directions instead. What differs may only have changed meanwhile: each such key is read again on both sides behind a new
+// heartbeat, up to 5 times.
 //
 // # What it does not do
 //

@@ -12,6 +12,26 @@ type change struct {
 	before, after []byte
 }
 
+// heads are the schemas that stand before payloads, as they were last seen: they are nearly always the same.
+type heads struct{ key, value []byte }
+
+// payload is what stands beside the schema of a key or value, or the text itself where it has none; head is where its schema
+// is remembered. Errors: fault.Invalid.
+func payload(text []byte, head *[]byte) ([]byte, error) {
+	if !bytes.HasPrefix(text, []byte(`{"schema":{`)) {
+		return text, nil
+	}
+	if n := len(*head); n > 0 && bytes.HasPrefix(text, *head) && text[len(text)-1] == '}' {
+		return text[n : len(text)-1], nil
+	}
+	s := scanner{b: text, at: len(`{"schema":`)}
+	if !s.skip() || !bytes.HasPrefix(text[s.at:], []byte(`,"payload":`)) || text[len(text)-1] != '}' {
+		return nil, badEnvelope("no payload", s.at)
+	}
+	*head = append((*head)[:0], text[:s.at+len(`,"payload":`)]...)
+	return text[len(*head) : len(text)-1], nil
+}
+
 // parseEnvelope finds op, before and after in a change envelope (canal.Envelope's form) without decoding anything else.
 // null images come back as nil. Errors: fault.Invalid.
 func parseEnvelope(value []byte) (change, error) {

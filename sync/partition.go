@@ -37,6 +37,7 @@ type partition struct {
 	keyForm catalog.Dataset
 	keyAt   []int
 	keyRow  catalog.Row
+	heads   heads
 	shard   string // last shard seen, which is nearly always the next one's
 	records []canal.Record
 	docs    []index.Document
@@ -121,7 +122,7 @@ func (p *partition) takeMark(r *canal.Record) error {
 		return nil
 	}
 	var m canal.Mark
-	if err := json.Unmarshal(r.Value, &m); err != nil {
+	if err := json.Unmarshal(canal.Payload(r.Value), &m); err != nil {
 		return fault.Wrap(fault.Invalid, "parse mark", err)
 	}
 	h := &r.Header
@@ -142,12 +143,20 @@ func (p *partition) takeChange(r *canal.Record) error {
 		}
 		p.shard = h.Shard
 	}
-	c, err := parseEnvelope(r.Value)
+	value, err := payload(r.Value, &p.heads.value)
+	if err != nil {
+		return err
+	}
+	key, err := payload(r.Key, &p.heads.key)
+	if err != nil {
+		return err
+	}
+	c, err := parseEnvelope(value)
 	if err != nil {
 		return err
 	}
 	p.keyRow.Reset()
-	if err := catalog.ParseJSON(&p.keyForm, r.Key, &p.keyRow); err != nil {
+	if err := catalog.ParseJSON(&p.keyForm, key, &p.keyRow); err != nil {
 		return err
 	}
 	doc := index.Document{Shard: p.shard, Key: catalog.KeyOf(&p.keyRow, p.keyAt), Version: index.MakeVersion(h.Term, h.Seq),
@@ -165,7 +174,7 @@ func (p *partition) flush(ctx context.Context) error {
 		return err
 	}
 	p.t.count(func(st *DatasetStats) { st.Batches++ })
-	newlyFrozen := p.tally.frozen != "" && p.stored.Frozen == ""
+	newlyFrozen := p.tally.frozen != "" && p.tally.frozen != p.stored.Frozen
 	if len(p.marks) == 0 && !newlyFrozen {
 		return nil
 	}

@@ -53,6 +53,9 @@ func (w *walk) recheck(ctx context.Context) error {
 
 func (w *walk) lookup(ctx context.Context, store *db.DB, p *look) (err error) {
 	p.row, p.there, err = store.Lookup(ctx, w.v.d, w.h, p.key, nil)
+	if err == nil && p.there {
+		w.v.mask(&p.row)
+	}
 	return err
 }
 

@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"strata/catalog"
@@ -88,8 +89,11 @@ func (t *set) mark(m index.Watermark) {
 	t.update(func() {
 		t.marks[m.Partition] = m
 		t.st.Watermarks++
-		if m.Frozen != "" {
+		switch {
+		case m.Frozen != "":
 			t.st.State = Frozen
+		case t.st.State == Frozen && !slices.ContainsFunc(t.marks, func(m index.Watermark) bool { return m.Frozen != "" }):
+			t.st.State = Running
 		}
 	})
 }

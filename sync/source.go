@@ -55,6 +55,7 @@ func (s *source) next() error {
 			continue
 		}
 		s.n++
+		s.w.v.mask(&s.row)
 		if s.w.byMerge && s.last.Len() > 0 && catalog.CompareRows(s.w.v.sort, &s.last, &s.row) >= 0 {
 			return errOrder
 		}

@@ -13,6 +13,7 @@ type tally struct {
 	gate   canal.Gate
 	number uint64 // of the last record that counted
 	frozen string // not empty: what is missing
+	opened bool   // the last record was an open
 }
 
 // verdict is what is to be done with a record.
@@ -32,6 +33,8 @@ func (t *tally) take(r *canal.Record) (verdict, error) {
 	if !t.gate.Pass(h) {
 		return dropped, nil
 	}
+	opened := t.opened
+	t.opened = h.Kind == canal.KindOpen
 	if h.Term > known && h.Kind != canal.KindOpen {
 		t.freeze("the open of term %d before offset %d is missing", h.Term, r.Offset)
 		t.gate.Highest = h.Term
@@ -40,7 +43,7 @@ func (t *tally) take(r *canal.Record) (verdict, error) {
 	case h.Kind == canal.KindOpen, h.Kind == canal.KindTombstone:
 		return control, nil
 	case h.Kind == canal.KindResume:
-		return control, t.resume(r)
+		return control, t.resume(r, opened)
 	case !h.Kind.Counts():
 		return control, fault.New(fault.Invalid, "read record", "kind %q at offset %d", rune(h.Kind), r.Offset).
 			WithHint("a newer strata writes to this topic; update this one")
@@ -53,16 +56,21 @@ func (t *tally) take(r *canal.Record) (verdict, error) {
 	return apply, nil
 }
 
-// resume compares the leader's count with this partition's.
-func (t *tally) resume(r *canal.Record) error {
+// resume compares the leader's count with this partition's. What was missing earlier is forgotten where it says that it was
+// repaired. Records that are missing just before it are not, since the repairs may be among them; but right after an open there
+// are none: somebody has decided that the dataset goes on.
+func (t *tally) resume(r *canal.Record, opened bool) error {
 	var v canal.Resume
-	if err := json.Unmarshal(r.Value, &v); err != nil {
+	if err := json.Unmarshal(canal.Payload(r.Value), &v); err != nil {
 		return fault.Wrap(fault.Invalid, fmt.Sprintf("parse resume at offset %d", r.Offset), err)
 	}
+	if v.Repaired {
+		t.frozen = ""
+	}
 	switch {
-	case v.LastNumber > t.number:
+	case v.LastNumber > t.number && !(v.Repaired && opened):
 		t.gap(t.number+1, v.LastNumber)
-	case v.LastNumber < t.number:
+	case v.LastNumber < t.number && !v.Repaired:
 		t.freeze("the leader of term %d goes on after number %d, but %d was applied", r.Header.Term, v.LastNumber, t.number)
 	}
 	t.number = v.LastNumber

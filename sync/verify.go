@@ -39,6 +39,8 @@ type VerifyConfig struct {
 	Now   func() time.Time
 	// Wait is how long the index may need to reach a heartbeat. 0: 60 s.
 	Wait time.Duration
+	// MaskKey is the secret of keyed hashes, as capture has it; needed where a dataset has a mask of that kind.
+	MaskKey []byte
 	// Progress is told rows done and the number expected; nil: none.
 	Progress func(done, total int64)
 }
@@ -122,8 +124,12 @@ func Verify(ctx context.Context, cfg VerifyConfig) (Report, error) {
 		}
 	}
 	for _, d := range cfg.Datasets {
-		v := newVerifier(cfg, d, &p)
-		err := v.run(ctx)
+		v, err := newVerifier(cfg, d, &p)
+		if err != nil {
+			out.OK = false
+			return out, err
+		}
+		err = v.run(ctx)
 		r := v.finish()
 		out.Datasets, out.OK = append(out.Datasets, r), out.OK && r.OK
 		if err != nil {
@@ -156,14 +162,29 @@ type verifier struct {
 	r        DatasetReport
 	sums     *sums
 	scratch  []byte
+	masker   *catalog.Masker // nil: no masks
+	masked   catalog.Row
 }
 
-func newVerifier(cfg VerifyConfig, d *catalog.Dataset, p *progress) *verifier {
-	v := &verifier{cfg: cfg, d: d, keys: d.KeyIndexes(), progress: p, r: DatasetReport{Dataset: d.Name}, sums: newSums(d)}
+func newVerifier(cfg VerifyConfig, d *catalog.Dataset, p *progress) (*verifier, error) {
+	masker, err := catalog.NewMasker(d, cfg.MaskKey)
+	if err != nil {
+		return nil, err
+	}
+	v := &verifier{cfg: cfg, d: d, keys: d.KeyIndexes(), progress: p, r: DatasetReport{Dataset: d.Name}, sums: newSums(d), masker: masker}
 	for _, k := range v.keys {
 		v.sort = append(v.sort, catalog.Sort{Index: k, Type: d.Columns[k].Type})
 	}
-	return v
+	return v, nil
+}
+
+// mask puts the row that the index must have in the place of the source's.
+func (v *verifier) mask(row *catalog.Row) {
+	if v.masker == nil {
+		return
+	}
+	v.masker.Apply(row, &v.masked)
+	*row, v.masked = v.masked, *row
 }
 
 func (v *verifier) finish() DatasetReport {

@@ -2,17 +2,14 @@ package binlog
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
-	"net"
-	"strconv"
+	"os"
+	"sync"
 	"time"
 
-	"github.com/go-mysql-org/go-mysql/client"
 	"github.com/go-mysql-org/go-mysql/mysql"
-	"github.com/go-mysql-org/go-mysql/replication"
-	driver "github.com/go-sql-driver/mysql"
 
 	"strata/canal"
 	"strata/catalog"
@@ -21,41 +18,66 @@ import (
 )
 
 const (
-	heartbeatEvery = time.Second      // the server says that it lives, so a half-open connection is seen
-	readLimit      = 10 * time.Second // without a byte, heartbeats included, the connection is dead
-	writeLimit     = "600"            // seconds the server waits for us: Kafka may be away for a while
-	eventQueue     = 128              // events, mostly 8 KiB, some a row of 16 MiB: decode ahead, but not much
-	defaultMaxTxn  = 256 << 20
-	heartbeatTable = "strata_heartbeat"
+	// Streams is how many streams of one Source may be open at a time, each under a server id of its own.
+	Streams = 4
+
+	defaultReadLimit = 10 * time.Second
+	defaultMaxTxn    = 64 << 20
+	defaultMaxRow    = 32 << 20
+	heartbeatTable   = "strata_heartbeat"
+	partTable        = "strata_part"
 )
+
+// Endpoint is one server of a replication tree.
+type Endpoint struct {
+	Name string // in messages and in the status
+	// DSN has a login that may replicate; its schema is the captured one, the same for all endpoints.
+	DSN string
+	// ServerID and the three numbers after it are unique among all replicas and other readers of that server: two equal ids
+	// throw each other out. The one main stream reads under ServerID itself.
+	ServerID uint32
+}
 
 // Config is what a Source needs.
 type Config struct {
-	// DB is the server whose binlog is read, a replica or the primary; its schema is the captured one.
-	DB *db.DB
-	// DSN is that server's, with a login that may replicate.
-	DSN string
-	// ServerID is unique among all replicas and other readers of that server: two equal ids throw each other out.
-	ServerID uint32
+	// Endpoints are servers of one replication tree, the best first. Each Open tries them in this order.
+	Endpoints []Endpoint
+	// Flavor is what all of them are; one that is something else is refused.
+	Flavor   db.Flavor
 	Datasets []*catalog.Dataset
+	// SpillDir takes what doesn't fit into memory; it is made with mode 0700 where it is missing.
+	SpillDir string
 	Log      *slog.Logger
-	// MaxTxnBytes of captured rows, as they lie in memory, one transaction may have; beyond it its datasets are stopped.
-	// 0: 256 MiB.
+	// Dial opens an endpoint for the source, which closes it in Close. nil: db.Open as a Reader of live.
+	Dial func(ctx context.Context, e Endpoint) (*db.DB, error)
+	// Note is told of what an operator should know: another server at an address, a domain that was left out. nil: nobody.
+	Note func(text string)
+	// MaxTxnBytes of captured rows, as they lie in memory, a transaction keeps there, and so do all prepared XA transactions
+	// together; the rest goes to SpillDir. 0: 64 MiB.
 	MaxTxnBytes int64
+	// MaxRowBytes is the largest image of a row, as the binlog has it; a larger one stops its dataset. 0: 32 MiB.
+	MaxRowBytes int
+	// ReadLimit is how long a connection may be silent; the server is asked for ten heartbeats in that time. 0: 10 s.
+	ReadLimit time.Duration
 }
 
-// Source reads one server's binlog.
+// Source reads the binlog of the first of several servers that has it. It is safe for concurrent use.
 type Source struct {
-	cfg      Config
-	login    *driver.Config
-	host     string
-	port     uint16
-	flavor   string
-	tls      *tls.Config
-	charsets charsets
+	cfg       Config
+	endpoints []*endpoint
+	schema    string
+	flavor    string
+	newSpill  func() (spillFile, error)
+	forms     *forms // shared by all streams: the same table keeps its Form
+
+	mu      sync.Mutex
+	pools   []*db.DB      // by endpoint; nil: not dialed yet
+	known   []db.Identity // by endpoint, as it was read last
+	slots   [Streams]bool
+	current int // endpoint of the main stream; -1: none yet
 }
 
-// New checks the configuration; it doesn't connect.
+// New checks the configuration, makes SpillDir and removes what an earlier process left there; it doesn't connect.
 func New(cfg Config) (*Source, error) {
 	var errs []error
 	need := func(ok bool, what string) {
@@ -63,181 +85,198 @@ func New(cfg Config) (*Source, error) {
 			errs = append(errs, errors.New(what+" is missing"))
 		}
 	}
-	need(cfg.DB != nil, "DB")
-	need(cfg.ServerID != 0, "ServerID")
+	need(len(cfg.Endpoints) > 0, "Endpoints")
 	need(len(cfg.Datasets) > 0, "Datasets")
+	need(cfg.SpillDir != "", "SpillDir")
 	need(cfg.Log != nil, "Log")
-	login, err := driver.ParseDSN(cfg.DSN)
-	errs = append(errs, err)
-	s := &Source{cfg: cfg, login: login}
-	if err == nil {
-		host, port, err := net.SplitHostPort(login.Addr)
-		n, errN := strconv.ParseUint(port, 10, 16)
-		if err != nil || errN != nil || login.Net != "tcp" {
-			errs = append(errs, errors.New("the DSN must name tcp(host:port)"))
+	s := &Source{cfg: cfg, flavor: mysql.MariaDBFlavor, current: -1, forms: newForms(), pools: make([]*db.DB, len(cfg.Endpoints)), known: make([]db.Identity, len(cfg.Endpoints))}
+	if cfg.Flavor == db.MySQL {
+		s.flavor = mysql.MySQLFlavor
+	}
+	names := map[string]bool{}
+	for i, e := range cfg.Endpoints {
+		p, err := parseEndpoint(e)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("endpoint %d, %s: %w", i+1, e.Name, err))
+			continue
 		}
-		s.host, s.port, s.tls = host, uint16(n), login.TLS
+		need(e.ServerID != 0, "ServerID of endpoint "+e.Name)
+		need(e.Name != "" && !names[e.Name], fmt.Sprintf("a name of its own for endpoint %d", i+1))
+		names[e.Name] = true
+		if s.endpoints = append(s.endpoints, p); s.schema == "" {
+			s.schema = p.login.DBName
+		}
+		if p.login.DBName == "" || p.login.DBName != s.schema {
+			errs = append(errs, fmt.Errorf("endpoint %s: its schema is %q, where %q is captured", e.Name, p.login.DBName, s.schema))
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fault.Wrap(fault.Invalid, "configure binlog source", err)
 	}
-	if s.cfg.MaxTxnBytes <= 0 {
-		s.cfg.MaxTxnBytes = defaultMaxTxn
+	s.defaults()
+	s.newSpill = func() (spillFile, error) { return createSpill(cfg.SpillDir) }
+	return s, sweepSpills(cfg.SpillDir)
+}
+
+func (s *Source) defaults() {
+	c := &s.cfg
+	if c.MaxTxnBytes <= 0 {
+		c.MaxTxnBytes = defaultMaxTxn
 	}
-	s.flavor = mysql.MariaDBFlavor
-	if cfg.DB.Flavor() == db.MySQL {
-		s.flavor = mysql.MySQLFlavor
+	if c.MaxRowBytes <= 0 {
+		c.MaxRowBytes = defaultMaxRow
 	}
-	return s, nil
+	if c.ReadLimit <= 0 {
+		c.ReadLimit = defaultReadLimit
+	}
+	if c.Note == nil {
+		c.Note = func(string) {}
+	}
+	if c.Dial == nil {
+		c.Dial = func(ctx context.Context, e Endpoint) (*db.DB, error) {
+			return db.Open(ctx, db.Config{DSN: e.DSN, Name: e.Name, Store: catalog.Live, Purpose: db.Reader, MaxConns: 4})
+		}
+	}
+}
+
+// Close closes the pools. Streams must have been closed.
+func (s *Source) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for i, d := range s.pools {
+		if d != nil {
+			errs = append(errs, d.Close())
+			s.pools[i] = nil
+		}
+	}
+	s.current = -1
+	return errors.Join(errs...)
 }
 
 // Origin is part of canal.Source.
-func (s *Source) Origin() canal.Origin {
-	return canal.Origin{Connector: s.flavor, Schema: s.cfg.DB.Schema()}
+func (s *Source) Origin() canal.Origin { return canal.Origin{Connector: s.flavor, Schema: s.schema} }
+
+// Current is the server that the main stream reads, or read last; nil before the first. It is the Source's: don't close it.
+func (s *Source) Current() *db.DB {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current < 0 {
+		return nil
+	}
+	return s.pools[s.current]
 }
 
-// Open is part of canal.Source.
+// CurrentEndpoint is Current's endpoint; the zero value before the first.
+func (s *Source) CurrentEndpoint() Endpoint {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current < 0 {
+		return Endpoint{}
+	}
+	return s.cfg.Endpoints[s.current]
+}
+
+// Open is part of canal.Source. The endpoints are tried in order, from the first every time.
 func (s *Source) Open(ctx context.Context, at canal.Position) (canal.Stream, error) {
-	if err := s.cfg.DB.CheckCapture(ctx); err != nil {
+	slot, err := s.acquire()
+	if err != nil {
 		return nil, err
 	}
-	var err error
-	if s.charsets, err = readCharsets(ctx, s.cfg.DB); err != nil {
+	var errs []error
+	for i := range s.endpoints {
+		st, err := s.try(ctx, i, slot, at)
+		if err == nil {
+			return st, nil
+		}
+		if ctx.Err() != nil {
+			s.release(slot)
+			return nil, ctx.Err()
+		}
+		if i+1 < len(s.endpoints) {
+			s.cfg.Log.Warn("endpoint can't be read, trying the next", "source", s.endpoints[i].Name, "err", err)
+		}
+		errs = append(errs, err)
+	}
+	s.release(slot)
+	return nil, verdict(errs)
+}
+
+// try opens a stream at one endpoint.
+func (s *Source) try(ctx context.Context, i, slot int, at canal.Position) (_ canal.Stream, err error) {
+	e := s.endpoints[i]
+	d, err := s.pool(ctx, i)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.CheckCapture(ctx); err != nil {
+		return nil, err
+	}
+	chars, err := readCharsets(ctx, d, s.forms)
+	if err != nil {
 		return nil, err
 	}
 	from := at.GTID
 	if at.Last.GTID != "" {
 		from = at.Last.Before
 	}
-	set, err := mysql.ParseGTIDSet(s.flavor, from)
+	set, err := s.place(ctx, d, at, from)
 	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, "parse position "+from, err)
+		return nil, err
 	}
 	where, err := newPosition(s.flavor, from)
 	if err != nil {
 		return nil, err
 	}
-	st := &stream{group: newGroup(s, where, at)}
-	dialer := &net.Dialer{Timeout: readLimit}
-	syncer := replication.NewBinlogSyncer(replication.BinlogSyncerConfig{
-		ServerID: s.cfg.ServerID, Flavor: s.flavor, Host: s.host, Port: s.port, User: s.login.User, Password: s.login.Passwd,
-		TLSConfig: s.tls, HeartbeatPeriod: heartbeatEvery, VerifyChecksum: true,
-		TimestampStringLocation: time.UTC, DisableRetrySync: true, DiscardGTIDSet: true, EventCacheCount: eventQueue,
-		RenderJSONAsMySQLText: true, RowsEventDecodeFunc: keepRaw, Logger: slog.New(slog.DiscardHandler),
-		Option: func(c *client.Conn) error {
-			_, err := c.Execute("SET SESSION net_write_timeout=" + writeLimit)
-			return err
-		},
-		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			c, err := dialer.DialContext(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			st.conn = patient{c}
-			return st.conn, nil
-		},
-	})
-	if st.events, err = syncer.StartSyncGTID(set); err != nil {
-		return nil, streamError("open binlog of "+s.cfg.DB.Name(), err)
-	}
-	s.cfg.Log.Info("reading binlog", "source", s.cfg.DB.Name(), "addr", s.login.Addr, "pos", from)
-	return st, nil
-}
-
-// patient bounds each read by readLimit. The library's ReadTimeout counts from the last packet, so a reader that had to
-// wait for Kafka longer than that would find its connection dead.
-type patient struct{ net.Conn }
-
-// Read is part of net.Conn.
-func (p patient) Read(b []byte) (int, error) {
-	if err := p.SetReadDeadline(time.Now().Add(readLimit)); err != nil {
-		return 0, err
-	}
-	return p.Conn.Read(b)
-}
-
-// keepRaw leaves the rows to decode in the field that only NDB uses. MySQL's binary JSON is decoded by the library.
-func keepRaw(e *replication.RowsEvent, data []byte) error {
-	pos, err := e.DecodeHeader(data)
-	if err != nil {
-		return err
-	}
-	e.NdbData = data[pos:]
-	if e.Table.JsonColumnCount() > 0 {
-		return e.DecodeData(pos, data)
-	}
-	return nil
-}
-
-// streamError gives an error of the connection its kind. 1236 is the server's word for a place that it can't serve.
-func streamError(op string, err error) error {
-	var my *mysql.MyError
-	if !errors.As(err, &my) {
-		var e *replication.EventError
-		if errors.As(err, &e) || errors.Is(err, replication.ErrChecksumMismatch) {
-			return fault.New(fault.Unsafe, op, "%w", err).WithHint("the binlog is damaged or of a version that strata can't read")
-		}
-		return fault.Wrap(fault.Unavailable, op, err)
-	}
-	switch my.Code {
-	case mysql.ER_MASTER_FATAL_ERROR_READING_BINLOG:
-		return fault.New(fault.Unsafe, op, "%w", err).
-			WithHint("the server's binlog no longer has this place, or never had it: was it purged, or is it another server? Load the datasets anew")
-	case mysql.ER_ACCESS_DENIED_ERROR, mysql.ER_SPECIFIC_ACCESS_DENIED_ERROR, mysql.ER_DBACCESS_DENIED_ERROR:
-		return fault.New(fault.Denied, op, "%w", err).WithHint("the login needs REPLICATION SLAVE and, on MariaDB, BINLOG MONITOR")
-	default:
-		return fault.Wrap(fault.Unavailable, op, err)
-	}
-}
-
-// stream is part of canal.Stream.
-type stream struct {
-	events *replication.BinlogStreamer
-	conn   net.Conn
-	group  *group
-	err    error
-	closed bool
-}
-
-// Next is part of canal.Stream.
-func (s *stream) Next(ctx context.Context) (*canal.Txn, error) {
-	for {
-		if x := s.group.ready(); x != nil {
-			return x, nil
-		}
-		if s.err != nil {
-			return nil, s.err
-		}
-		e, err := s.events.GetEvent(ctx)
+	g := newGroup(s, chars, where, at)
+	defer func() {
 		if err != nil {
-			if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-				return nil, err
-			}
-			s.err = streamError("read binlog of "+s.group.s.cfg.DB.Name(), err)
-			return nil, s.err
+			g.close()
 		}
-		if err := s.group.feed(e); err != nil {
-			s.err = err
-			return nil, err
-		}
+	}()
+	id := e.ServerID + uint32(slot)
+	if err := s.holdAgain(ctx, d, e, id, g, at); err != nil {
+		return nil, err
 	}
+	l, err := s.connect(ctx, e, id, set)
+	if err != nil {
+		return nil, purged(err, d.Name(), from)
+	}
+	if slot == 0 {
+		s.mu.Lock()
+		s.current = i
+		s.mu.Unlock()
+	}
+	s.cfg.Log.Info("reading binlog", "source", e.Name, "addr", e.login.Addr, "pos", from, "server_id", id)
+	return &stream{source: s, link: l, group: g, slot: slot}, nil
 }
 
-// Close is part of canal.Stream. It closes the socket only: the library's own Close would open another connection and KILL
-// a connection number on whatever server answers there by now.
-func (s *stream) Close() error {
-	if s.closed {
-		return nil
-	}
-	s.closed = true
-	err := s.conn.Close()
-	for { // until the reader, which may be waiting for room, has seen it
-		if _, err := s.events.GetEvent(context.Background()); err != nil {
-			break
+// acquire takes the lowest server id that no stream of this source reads under.
+func (s *Source) acquire() (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, taken := range s.slots {
+		if !taken {
+			s.slots[i] = true
+			return i, nil
 		}
 	}
-	if errors.Is(err, net.ErrClosed) {
-		err = nil
+	return 0, fault.New(fault.Busy, "open binlog", "%d streams of one source are open", Streams)
+}
+
+func (s *Source) release(slot int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slots[slot] = false
+}
+
+// removeAll removes what matches, and tells what couldn't be.
+func removeAll(paths []string) error {
+	var errs []error
+	for _, p := range paths {
+		if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
 	}
-	return fault.Wrap(fault.Unavailable, "close binlog stream", err)
+	return errors.Join(errs...)
 }

@@ -16,89 +16,62 @@ import (
 // decimalBytes is how many bytes 0 to 9 digits take.
 func decimalBytes(digits int) int { return int("\x00\x01\x01\x02\x02\x03\x03\x04\x04\x04"[digits]) }
 
-// width is the length of the value at the start of data; -1 where it can't be told.
-func (f *field) width(data []byte) int {
-	prefix := func(n int) int {
-		if len(data) < n {
-			return -1
-		}
-		v := 0
-		for i := n - 1; i >= 0; i-- {
-			v = v<<8 | int(data[i])
-		}
-		return n + v
-	}
+// measure finds how long values are.
+func (f *field) measure() {
 	switch f.typ {
 	case mysql.MYSQL_TYPE_NULL:
-		return 0
 	case mysql.MYSQL_TYPE_TINY, mysql.MYSQL_TYPE_YEAR:
-		return 1
+		f.fixed = 1
 	case mysql.MYSQL_TYPE_SHORT:
-		return 2
+		f.fixed = 2
 	case mysql.MYSQL_TYPE_INT24, mysql.MYSQL_TYPE_DATE, mysql.MYSQL_TYPE_TIME:
-		return 3
+		f.fixed = 3
 	case mysql.MYSQL_TYPE_LONG, mysql.MYSQL_TYPE_FLOAT, mysql.MYSQL_TYPE_TIMESTAMP:
-		return 4
+		f.fixed = 4
 	case mysql.MYSQL_TYPE_LONGLONG, mysql.MYSQL_TYPE_DOUBLE, mysql.MYSQL_TYPE_DATETIME:
-		return 8
+		f.fixed = 8
 	case mysql.MYSQL_TYPE_TIME2:
-		return 3 + int(f.meta+1)/2
+		f.fixed = 3 + int(f.meta+1)/2
 	case mysql.MYSQL_TYPE_TIMESTAMP2:
-		return 4 + int(f.meta+1)/2
+		f.fixed = 4 + int(f.meta+1)/2
 	case mysql.MYSQL_TYPE_DATETIME2:
-		return 5 + int(f.meta+1)/2
+		f.fixed = 5 + int(f.meta+1)/2
 	case mysql.MYSQL_TYPE_NEWDECIMAL:
 		scale := int(f.meta & 0xff)
 		whole := int(f.meta>>8) - scale
-		if whole < 0 {
-			return -1
+		if f.fixed = -1; whole >= 0 && whole+scale > 0 {
+			f.fixed = whole/9*4 + decimalBytes(whole%9) + scale/9*4 + decimalBytes(scale%9)
 		}
-		return whole/9*4 + decimalBytes(whole%9) + scale/9*4 + decimalBytes(scale%9)
 	case mysql.MYSQL_TYPE_BIT:
-		return (int(f.meta>>8)*8 + int(f.meta&0xff) + 7) / 8
+		f.fixed = (int(f.meta>>8)*8 + int(f.meta&0xff) + 7) / 8
 	case mysql.MYSQL_TYPE_ENUM, mysql.MYSQL_TYPE_SET:
-		return int(f.meta & 0xff)
+		if f.fixed = int(f.meta & 0xff); f.fixed < 1 || f.fixed > 8 {
+			f.fixed = -1
+		}
 	case mysql.MYSQL_TYPE_STRING:
-		if f.length > 255 {
-			return prefix(2)
+		f.prefix = lengthBytes(f.length)
+	case mysql.MYSQL_TYPE_VARCHAR, mysql.MYSQL_TYPE_VAR_STRING, typeVarcharCompressed:
+		f.prefix = lengthBytes(int(f.meta))
+	case mysql.MYSQL_TYPE_BLOB, mysql.MYSQL_TYPE_GEOMETRY, mysql.MYSQL_TYPE_JSON, mysql.MYSQL_TYPE_VECTOR, typeBlobCompressed:
+		if f.prefix = int(f.meta); f.prefix < 1 || f.prefix > 4 {
+			f.prefix, f.fixed = 0, -1
 		}
-		return prefix(1)
-	case mysql.MYSQL_TYPE_VARCHAR, mysql.MYSQL_TYPE_VAR_STRING:
-		if f.meta > 255 {
-			return prefix(2)
-		}
-		return prefix(1)
-	case mysql.MYSQL_TYPE_BLOB, mysql.MYSQL_TYPE_GEOMETRY, mysql.MYSQL_TYPE_JSON, mysql.MYSQL_TYPE_VECTOR:
-		if f.meta < 1 || f.meta > 4 {
-			return -1
-		}
-		return prefix(int(f.meta))
 	default:
-		return -1
+		f.fixed = -1
 	}
 }
 
-// body is the value without its length prefix.
-func (f *field) body(v []byte) []byte {
-	switch f.typ {
-	case mysql.MYSQL_TYPE_STRING:
-		if f.length > 255 {
-			return v[2:]
-		}
-		return v[1:]
-	case mysql.MYSQL_TYPE_VARCHAR, mysql.MYSQL_TYPE_VAR_STRING:
-		if f.meta > 255 {
-			return v[2:]
-		}
-		return v[1:]
-	default:
-		return v[f.meta:]
+// lengthBytes is how many bytes the length of a string takes that has at most so many.
+func lengthBytes(most int) int {
+	if most > 255 {
+		return 2
 	}
+	return 1
 }
 
-// cell appends the canonical text of a value.
+// cell appends the canonical text of a value, which is without its length.
 func (f *field) cell(to *catalog.Row, v []byte) error {
-	var room [64]byte
+	var room [96]byte
 	b := room[:0]
 	switch f.kind {
 	case catalog.Int:
@@ -126,42 +99,79 @@ func (f *field) cell(to *catalog.Row, v []byte) error {
 		} else {
 			b = strconv.AppendInt(b, 1900+int64(v[0]), 10)
 		}
-	case catalog.Text, catalog.JSON:
-		return f.characters(to, f.body(v))
+	case catalog.UUID:
+		b = appendUUID(b, pad(v, 16))
+	case catalog.INET:
+		b = appendINET(b, pad(v, f.length))
+	case catalog.Bit:
+		b = appendHex(b, v)
+	default:
+		return f.long(to, v)
+	}
+	to.Append(b)
+	return nil
+}
+
+// long appends values that may be long.
+func (f *field) long(to *catalog.Row, v []byte) error {
+	if f.typ == typeBlobCompressed || f.typ == typeVarcharCompressed {
+		var err error
+		if v, err = inflate(v); err != nil {
+			return err
+		}
+	}
+	var err error
+	switch f.kind {
+	case catalog.Text:
+		return f.characters(to, v)
+	case catalog.JSON:
+		if f.typ != mysql.MYSQL_TYPE_JSON {
+			return f.characters(to, v)
+		}
+		to.AppendFunc(func(b []byte) []byte {
+			b, err = appendJSON(b, v)
+			return b
+		})
 	case catalog.Enum:
 		n := int(little(v))
 		if n > len(f.labels) {
 			return errors.New("no label " + strconv.Itoa(n))
 		}
+		var label []byte
 		if n > 0 {
-			b = append(b, f.labels[n-1]...)
+			label = f.labels[n-1]
 		}
+		to.AppendFunc(func(b []byte) []byte { return append(b, label...) })
 	case catalog.Set:
 		set := little(v)
-		for i, l := range f.labels {
-			if set>>i&1 == 1 {
-				if len(b) > 0 {
-					b = append(b, ',')
-				}
-				b = append(b, l...)
-			}
+		if len(f.labels) < 64 && set>>len(f.labels) != 0 {
+			return errors.New("a member of a SET without a label")
 		}
-	case catalog.UUID:
-		b = appendUUID(b, pad(f.body(v), 16))
-	case catalog.INET:
-		b = appendINET(b, pad(f.body(v), f.length))
-	case catalog.Bit:
-		b = appendHex(b, v)
+		to.AppendFunc(func(b []byte) []byte { return f.members(b, set) })
 	case catalog.Binary, catalog.Spatial:
-		v = f.body(v)
 		if f.typ == mysql.MYSQL_TYPE_STRING {
 			v = pad(v, f.length)
 		}
 		to.AppendFunc(func(b []byte) []byte { return appendHex(b, v) })
-		return nil
+	default:
+		return errors.New("a column of no known kind")
 	}
-	to.Append(b)
-	return nil
+	return err
+}
+
+// members appends the labels of a SET.
+func (f *field) members(b []byte, set uint64) []byte {
+	first := true
+	for i, l := range f.labels {
+		if set>>i&1 == 1 {
+			if !first {
+				b = append(b, ',')
+			}
+			first = false
+			b = append(b, l...)
+		}
+	}
+	return b
 }
 
 // characters appends text of the column's character set.
@@ -215,6 +225,9 @@ func appendFloat(b []byte, v float64, bits int) []byte {
 
 // appendPadded appends n with at least width digits.
 func appendPadded(b []byte, n, width int) []byte {
+	if width == 2 && n < 100 {
+		return append(b, byte('0'+n/10), byte('0'+n%10))
+	}
 	limit := 1
 	for range width - 1 {
 		limit *= 10

@@ -3,33 +3,67 @@ package binlog
 import (
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"strings"
+	"sync"
+	"time"
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/japanese"
+	"golang.org/x/text/encoding/korean"
 	"golang.org/x/text/encoding/simplifiedchinese"
+	"golang.org/x/text/encoding/traditionalchinese"
 
+	"strata/catalog"
 	"strata/db"
 	"strata/fault"
 )
 
-// charset brings bytes of one server character set into UTF-8.
+// charset brings bytes of one server character set into UTF-8, as the server does for SELECT: a code without a character is
+// "?". Bytes that no client could have stored are an error.
 type charset struct {
 	name   string
 	append func(dst, src []byte) ([]byte, error)
 }
 
-// charsets are the server's collations by number.
-type charsets map[uint64]string
+// describeLimit bounds how long a stream waits for the server's word on one table.
+const describeLimit = 10 * time.Second
+
+// collation is one of the server's, by its number in the binlog.
+type collation struct{ name, charset string }
+
+// charsets is what the server that wrote the binlog knows beside it, and what was made of it so far; nil knows nothing.
+type charsets = *knowledge
+
+// knowledge is for many goroutines.
+type knowledge struct {
+	mariadb    bool
+	collations map[uint64]collation
+	// describe reads the table as it is now; nil where that can't be asked. It is asked for the types only that the binlog
+	// doesn't tell: MariaDB's UUID and INET.
+	describe func(table string) ([]catalog.Column, error)
+	forms    *forms
+
+	mu    sync.Mutex
+	ready map[string]*charset
+}
 
 // readCharsets asks the server, whose numbers for the newer collations differ between versions.
-func readCharsets(ctx context.Context, d *db.DB) (charsets, error) {
+func readCharsets(ctx context.Context, d *db.DB, known *forms) (charsets, error) {
 	const op = "read collations"
-	out := charsets{}
+	w := &knowledge{mariadb: d.Flavor() == db.MariaDB, collations: map[uint64]collation{}, forms: known, ready: map[string]*charset{}}
+	w.describe = func(table string) ([]catalog.Column, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), describeLimit)
+		defer cancel()
+		columns, _, err := db.Describe(ctx, d, table)
+		return columns, err
+	}
 	for i, query := range []string{
-		"SELECT ID, CHARACTER_SET_NAME FROM information_schema.COLLATIONS WHERE ID IS NOT NULL AND CHARACTER_SET_NAME IS NOT NULL",
-		"SELECT ID, CHARACTER_SET_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY WHERE ID IS NOT NULL",
+		"SELECT ID, COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATIONS WHERE ID IS NOT NULL AND CHARACTER_SET_NAME IS NOT NULL",
+		"SELECT ID, FULL_COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY WHERE ID IS NOT NULL",
 	} {
 		rows, err := d.SQL().QueryContext(ctx, query)
 		if err != nil {
@@ -40,27 +74,36 @@ func readCharsets(ctx context.Context, d *db.DB) (charsets, error) {
 		}
 		for rows.Next() {
 			var id uint64
-			var name string
-			if err := rows.Scan(&id, &name); err != nil {
+			var c collation
+			if err := rows.Scan(&id, &c.name, &c.charset); err != nil {
 				_ = rows.Close()
 				return nil, fault.Wrap(fault.Internal, op, err)
 			}
-			out[id] = name
+			w.collations[id] = c
 		}
 		if err := rows.Err(); err != nil {
 			return nil, db.Classify(op, err)
 		}
 	}
-	return out, nil
+	return w, nil
 }
 
 // of is the character set of a collation.
-func (c charsets) of(collation uint64) (*charset, error) {
-	name, ok := c[collation]
+func (c *knowledge) of(id uint64) (*charset, error) {
+	co, ok := c.collations[id]
 	if !ok {
-		return nil, fmt.Errorf("collation %d is unknown to the server", collation)
+		return nil, fmt.Errorf("collation %d is unknown to the server", id)
 	}
-	return newCharset(name)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if set := c.ready[co.charset]; set != nil {
+		return set, nil
+	}
+	set, err := newCharset(co.charset)
+	if err == nil {
+		c.ready[co.charset] = set
+	}
+	return set, err
 }
 
 // newCharset knows the character sets whose every character was compared with the server's own conversion.
@@ -75,59 +118,179 @@ func newCharset(name string) (*charset, error) {
 	case "utf32":
 		return &charset{name, appendUTF32}, nil
 	}
-	var single *charmap.Charmap
+	if upper := singleByte(name); upper != "" {
+		return &charset{name, byteTable(name, upper).append}, nil
+	}
+	var enc encoding.Encoding
 	switch name {
-	case "latin1":
-		single = charmap.Windows1252
-	case "latin2":
-		single = charmap.ISO8859_2
-	case "latin5":
-		single = charmap.ISO8859_9
-	case "cp1250":
-		single = charmap.Windows1250
-	case "cp1251":
-		single = charmap.Windows1251
-	case "koi8r":
-		single = charmap.KOI8R
 	case "gbk", "gb2312":
-		return &charset{name, func(dst, src []byte) ([]byte, error) { return appendGBK(dst, src, name == "gb2312") }}, nil
+		enc = simplifiedchinese.GBK
+	case "big5":
+		enc = traditionalchinese.Big5
+	case "sjis", "cp932":
+		enc = japanese.ShiftJIS
+	case "ujis", "eucjpms":
+		enc = japanese.EUCJP
+	case "euckr":
+		enc = korean.EUCKR
 	default:
 		return nil, fmt.Errorf("character set %s is not supported", name)
 	}
-	return &charset{name, func(dst, src []byte) ([]byte, error) {
-		for _, c := range src {
-			r := single.DecodeByte(c)
-			if r == utf8.RuneError && c >= 0x80 && c < 0xa0 {
-				r = rune(c) // a control character where the standard has none
-			}
-			if r == utf8.RuneError {
-				return dst, fmt.Errorf("invalid %s byte %x", name, c)
-			}
-			dst = utf8.AppendRune(dst, r)
-		}
-		return dst, nil
-	}}, nil
+	w, err := newWide(name, enc)
+	if err != nil {
+		return nil, err
+	}
+	return &charset{name, w.append}, nil
 }
 
-// appendGBK reads GBK, and GB 2312 with the two characters that the server maps otherwise there.
-func appendGBK(dst, src []byte, gb2312 bool) ([]byte, error) {
+// bytes1 is a character set of one byte.
+type bytes1 struct {
+	runes [256]rune
+	plain bool // the lower half is ASCII
+}
+
+func byteTable(name, upper string) *bytes1 {
+	t := &bytes1{plain: name != "swe7"}
+	for i := range 128 {
+		t.runes[i] = rune(i)
+	}
+	i := 128
+	for _, r := range upper {
+		t.runes[i] = r
+		i++
+	}
+	if name == "swe7" {
+		for b, r := range map[byte]rune{0x40: 'É', '[': 'Ä', '\\': 'Ö', ']': 'Å', '^': 'Ü', '`': 'é', '{': 'ä', '|': 'ö', '}': 'å', '~': 'ü', 0x7f: '?'} {
+			t.runes[b] = r
+		}
+	}
+	return t
+}
+
+func (t *bytes1) append(dst, src []byte) ([]byte, error) {
+	if t.plain && plain(src) {
+		return append(dst, src...), nil
+	}
+	for _, c := range src {
+		dst = utf8.AppendRune(dst, t.runes[c])
+	}
+	return dst, nil
+}
+
+// wide is a character set of one to three bytes, the third after 8f.
+type wide struct {
+	name       string
+	one        [256]rune
+	two, three []rune // by the two bytes after 8f, if any; 0: no such code
+}
+
+func newWide(name string, enc encoding.Encoding) (*wide, error) {
+	w := &wide{name: name, two: make([]rune, 1<<16)}
+	for i := range w.one {
+		w.one[i] = lone(name, i)
+	}
+	dec := enc.NewDecoder()
+	fill := func(to []rune, prefix ...byte) {
+		low := 0x40
+		if name == "ujis" || name == "eucjpms" || name == "gb2312" {
+			low = 0xa1
+		} else if name == "euckr" {
+			low = 0x41
+		}
+		var out [16]byte
+		for lead := 0x81; lead < 0xff; lead++ {
+			for trail := low; trail < 0xff; trail++ {
+				dec.Reset()
+				n, _, err := dec.Transform(out[:], append(prefix, byte(lead), byte(trail)), true)
+				r, size := utf8.DecodeRune(out[:n])
+				if err != nil || size != n || r == utf8.RuneError {
+					r = '?'
+				}
+				if p := private(name, len(prefix) > 0, lead, trail); p > 0 {
+					r = p
+				}
+				to[lead<<8|trail] = r
+			}
+		}
+	}
+	fill(w.two)
+	if name == "ujis" || name == "eucjpms" {
+		w.three = make([]rune, 1<<16)
+		fill(w.three, 0x8f)
+	}
+	for _, o := range oddities(name) {
+		code, text, _ := strings.Cut(o, ":")
+		raw, err := hex.DecodeString(code)
+		if err != nil {
+			return nil, fmt.Errorf("table of %s: %w", name, err)
+		}
+		to := w.two
+		if len(raw) == 3 {
+			to = w.three
+		}
+		at := int(raw[len(raw)-2])<<8 | int(raw[len(raw)-1])
+		for _, r := range text {
+			to[at] = r
+			at++
+		}
+	}
+	return w, nil
+}
+
+// lone is the character of a single byte; 0: it begins a longer one, or is none.
+func lone(name string, b int) rune {
+	switch {
+	case b < 0x80:
+		return rune(b)
+	case (name == "sjis" || name == "cp932") && b >= 0xa1 && b <= 0xdf:
+		return rune(0xff61 + b - 0xa1)
+	}
+	return 0
+}
+
+// private is the character of the codes that users may define, one after the other.
+func private(name string, three bool, lead, trail int) rune {
+	switch {
+	case name == "cp932" && lead >= 0xf0 && lead <= 0xf9 && trail <= 0xfc && trail != 0x7f:
+		n := trail - 0x40
+		if trail > 0x7f {
+			n--
+		}
+		return rune(0xe000 + (lead-0xf0)*188 + n)
+	case (name == "ujis" || name == "eucjpms") && lead >= 0xf5 && lead <= 0xfe:
+		from := 0xe000
+		if three {
+			from = 0xe3ac
+		}
+		return rune(from + (lead-0xf5)*94 + trail - 0xa1)
+	}
+	return 0
+}
+
+func (w *wide) append(dst, src []byte) ([]byte, error) {
 	if plain(src) {
 		return append(dst, src...), nil
 	}
-	out, err := simplifiedchinese.GBK.NewDecoder().Bytes(src)
-	if err != nil {
-		return dst, err
-	}
-	for i, r := range string(out) {
-		switch {
-		case r == utf8.RuneError:
-			return dst, fmt.Errorf("invalid GBK at character byte %d", i)
-		case gb2312 && r == '\u2014':
-			r = '\u2015'
-		case gb2312 && r == '\u00b7':
-			r = '\u30fb'
+	for i := 0; i < len(src); {
+		c := src[i]
+		if r := w.one[c]; r != 0 || c == 0 {
+			dst = utf8.AppendRune(dst, r)
+			i++
+			continue
+		}
+		table, n := w.two, 2
+		if c == 0x8f && w.three != nil {
+			table, n = w.three, 3
+		}
+		if i+n > len(src) {
+			return dst, fmt.Errorf("half a character at the end of %s text", w.name)
+		}
+		r := table[int(src[i+n-2])<<8|int(src[i+n-1])]
+		if r == 0 {
+			return dst, fmt.Errorf("invalid %s at byte %d", w.name, i)
 		}
 		dst = utf8.AppendRune(dst, r)
+		i += n
 	}
 	return dst, nil
 }

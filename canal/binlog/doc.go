@@ -1,26 +1,58 @@
-// Package binlog is canal's Source over a MariaDB or MySQL server's binlog.
+// Package binlog is canal's Source over the binlog of MariaDB and MySQL servers.
 //
-// Purpose: whole committed transactions with canonical cells, equal to what db reads from the same table.
+// Purpose: whole committed transactions with canonical cells, equal to what db reads from the same table, from whichever of
+// several servers has them.
+//
+// # Endpoints
+//
+// Every Open tries the endpoints in their order. One is taken when it answers, is of the flavor, can be captured
+// (db.CheckCapture), has the position in its history, has begun to send what follows it, and has the places of the prepared XA
+// transactions. On MariaDB a domain that the server's binlog doesn't know is left out of what it is asked for (and kept in the
+// position), unless captured changes of it were read (Position.Domains): then the server lacks something. A server that lacks
+// the position is behind, fault.Unavailable, while it applies what a primary sends; else, and where its binlog has another
+// server's GTID there or was purged, the error has canal.ErrLost in it. Of several endpoints one that is behind outweighs one
+// that has lost it, and one that is away outweighs one that has purged it. Another server at a known address is noted, not
+// refused: who compares the digest of the group that is delivered again knows more. Streams read under ServerID and the three
+// ids after it, the lowest that is free: keep all four free.
 //
 // # Guarantees
 //
-// Open refuses a server whose settings could lose changes (db.CheckCapture). A group is buffered until its commit and
-// delivered whole; a group that rolls back, or whose connection breaks, leaves nothing. The shape of a table comes from
-// the TABLE_MAP before each row event, columns by name, never from the server's present schema. A prepared XA transaction
-// is held in memory until its XA COMMIT, and delivered under that group's GTID; while one with captured rows is open,
-// Txn.OpenXA keeps the position from being saved. Ordinals count the row images of all tables of the group (a row event
-// with a type that this version can't measure counts as one). The digest covers the content of every event of the group.
+// A group is buffered until its commit and delivered whole; a group that rolls back, or whose connection or file breaks off,
+// leaves nothing. The shape of a table comes from the TABLE_MAP before each row event, columns by name, never from the
+// server's present schema: each value stands under the name that its column had when it was written. Where those columns
+// aren't the dataset's own, the change has a Form, one for all tables with the same description. A column that no dataset
+// declares has the type that the description tells; only for MariaDB's UUID and INET, which it calls BINARY, the server is
+// asked, once, and believed where it has that name at that place. Ordinals count the row images of all tables of the group (a row event with a type that this version
+// can't measure counts as one). The digest covers the content of every event of the group, however it was compressed. Rows of
+// strata_part and of the heartbeat come as Parts and Beat.
+//
+// A prepared XA transaction is held until its XA COMMIT, and delivered under that group's GTID; the position names the group
+// that it was prepared in, and a stream that begins after it reads that group again first. Where Last is itself an XA COMMIT,
+// the group that is delivered again has its digest, but not the changes.
+//
+// # Bounds
+//
+// Captured changes of a group beyond MaxTxnBytes go to a file in SpillDir, and so does what all prepared XA transactions
+// together have beyond it; the only other bound of a transaction is that disk. The file goes at the next Next; what a kill
+// leaves goes at the next New. Up to 16 MiB of events, or one, wait decoded; a compressed transaction of MySQL is taken apart
+// as a stream. One event must fit into memory: servers bound it by max_allowed_packet. At most 1,000 XA transactions may be
+// open.
 //
 // # Failure
 //
-// Nothing is reconnected here: a broken connection ends the stream with fault.Unavailable, and a new Stream makes a new
-// syncer. A place that the server no longer has is fault.Unsafe, as are an incident event and an XA COMMIT whose PREPARE
-// was not seen. What concerns one dataset only is the Txn's Poison: a table without a column of the dataset or with
-// another type, a partial row image, bytes that are not of the column's character set, row changes as statement text, a
-// transaction beyond MaxTxnBytes.
+// Nothing is reconnected here: a broken connection, or one that was silent for ReadLimit, ends the stream with
+// fault.Unavailable, as does a full disk, with nothing of its transaction delivered. fault.Unsafe end it: an incident event, an
+// event of a type that isn't known and isn't marked as ignorable, a group whose end isn't known, a damaged event, a row of
+// strata_part that can't be read, a transaction without a GTID, an XA COMMIT whose PREPARE was not seen. What concerns one
+// dataset only is the Txn's Poison: a table without the dataset's key or time, or with a column that can't hold its kind any
+// more, a system versioned table, times in the form from before MySQL 5.6, a partial row image, bytes that are
+// not of the column's character set, row changes as statement text, rows before a ROLLBACK TO SAVEPOINT, a row beyond
+// MaxRowBytes.
 //
 // # What it does not do
 //
-// It reads no rows from tables, follows no foreign key cascades, and decodes no COMPRESSED columns (poison). On MariaDB
-// before 10.11.5 a UUID column's bytes may be in another order; the matrix test says so for the server it runs on.
+// It reads no rows from tables, knows no character set gb18030 (a declared column of it is poison, another one comes as bytes),
+// follows no foreign key cascades, sends no semi-synchronous acknowledgements and doesn't look
+// into the binlog's files. On MariaDB before 10.11.5 a UUID column's bytes may be in another order; the matrix test says so for
+// the server it runs on.
 package binlog

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,9 +17,12 @@ import (
 	"strata/fault"
 )
 
-// Source is a scripted binlog with one domain.
+// Source is a scripted binlog with one domain. Open streams may be several.
 type Source struct {
 	mu     sync.Mutex
+	server int // id, part of each GTID
+	purged int // transactions before it can't be read any more
+	hidden []hidden
 	txns   []canal.Txn
 	grown  chan struct{}
 	broken chan struct{}
@@ -26,7 +31,7 @@ type Source struct {
 
 // NewSource makes an empty binlog.
 func NewSource() *Source {
-	return &Source{grown: make(chan struct{}), broken: make(chan struct{})}
+	return &Source{server: 1, grown: make(chan struct{}), broken: make(chan struct{})}
 }
 
 // Commit appends a transaction; GTID, Position and digest are set here.
@@ -37,7 +42,7 @@ func (s *Source) Commit(x canal.Txn) string {
 	if n := len(s.txns); n > 0 {
 		before = s.txns[n-1].GTID
 	}
-	x.GTID, x.ServerID = fmt.Sprintf("0-1-%d", len(s.txns)+1), 1
+	x.GTID, x.ServerID = fmt.Sprintf("0-%d-%d", s.server, len(s.txns)+1), uint32(s.server)
 	var r catalog.Row
 	r.AppendString(fmt.Sprintf("%s %v", x.GTID, x.Beat))
 	for i := range x.Changes {
@@ -71,6 +76,37 @@ func (s *Source) Forge(gtid string) {
 	}
 }
 
+// hidden is a change without a place in the binlog.
+type hidden struct {
+	after int // transactions
+	do    func(rows map[string]map[int]string)
+}
+
+// Hide changes rows, by table and id, without a trace in the binlog: SQL with sql_log_bin off, or a statement.
+func (s *Source) Hide(do func(rows map[string]map[int]string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hidden = append(s.hidden, hidden{len(s.txns), do})
+}
+
+// Restore takes the server back to its first n transactions, as another server from then on where id is another, and ends
+// the open streams.
+func (s *Source) Restore(n, id int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.txns, s.server = slices.Clone(s.txns[:n]), id
+	s.hidden = slices.DeleteFunc(slices.Clone(s.hidden), func(h hidden) bool { return h.after > n })
+	close(s.broken)
+	s.broken = make(chan struct{})
+}
+
+// Purge makes the first n transactions unreadable.
+func (s *Source) Purge(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.purged = n
+}
+
 // Break ends every open stream with fault.Unavailable.
 func (s *Source) Break() {
 	s.mu.Lock()
@@ -98,24 +134,22 @@ func (s *Source) Open(_ context.Context, at canal.Position) (canal.Stream, error
 	if at.Last.GTID != "" {
 		from = at.Last.Before
 	}
-	n := 0
-	if from != "" {
-		n = slices.IndexFunc(s.txns, func(x canal.Txn) bool { return x.GTID == from }) + 1
-		if n == 0 {
-			return nil, fault.New(fault.Unsafe, "open stream", "no %s", from).WithHint("load the datasets anew")
-		}
+	n := seqOf(from)
+	if n > len(s.txns) || n > 0 && s.txns[n-1].GTID != from || n < s.purged {
+		return nil, fault.New(fault.Unsafe, "open stream", "%s: %w", from, canal.ErrLost).WithHint("load the datasets anew")
 	}
 	return &stream{s: s, n: n, broken: s.broken}, nil
 }
 
 // Reached is part of canal.Source.
 func (s *Source) Reached(at, want string) (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	place := func(gtid string) int {
-		return slices.IndexFunc(s.txns, func(x canal.Txn) bool { return x.GTID == gtid })
-	}
-	return place(at) >= place(want), nil
+	return seqOf(at) >= seqOf(want), nil
+}
+
+// seqOf is the last part of a GTID; 0 for none.
+func seqOf(gtid string) int {
+	n, _ := strconv.Atoi(gtid[strings.LastIndexByte(gtid, '-')+1:])
+	return n
 }
 
 type stream struct {
@@ -130,6 +164,12 @@ func (m *stream) Next(ctx context.Context) (*canal.Txn, error) {
 	for {
 		m.s.mu.Lock()
 		grown := m.s.grown
+		select {
+		case <-m.broken:
+			m.s.mu.Unlock()
+			return nil, fault.New(fault.Unavailable, "read stream", "cut")
+		default:
+		}
 		if m.n < len(m.s.txns) {
 			m.cur = m.s.txns[m.n]
 			m.n++
@@ -206,7 +246,7 @@ func clone(c *canal.Checkpoint) *canal.Checkpoint {
 		return nil
 	}
 	d := *c
-	d.Parts, d.Stopped = maps.Clone(c.Parts), maps.Clone(c.Stopped)
+	d.Parts, d.Stopped, d.Lowered = maps.Clone(c.Parts), maps.Clone(c.Stopped), maps.Clone(c.Lowered)
 	for k, v := range d.Parts {
 		d.Parts[k] = slices.Clone(v)
 	}

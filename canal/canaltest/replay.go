@@ -59,13 +59,13 @@ func Replay(ctx context.Context, sink canal.Sink, d *catalog.Dataset) ([]Seen, e
 			}
 			met[id] = true
 			var e canal.Envelope
-			if err := json.Unmarshal(r.Value, &e); err != nil {
+			if err := json.Unmarshal(canal.Payload(r.Value), &e); err != nil {
 				return fmt.Errorf("partition %d offset %d: %w", p, r.Offset, err)
 			}
-			if e.Source.GTID != h.GTID || e.Source.Table != h.Shard || e.Source.Row != h.Ordinal || canal.PartitionOf(r.Key, d.Partitions) != p {
+			if e.Source.GTID != h.GTID || e.Source.Table != h.Shard || e.Source.Row != h.Ordinal || canal.PartitionOf(canal.Payload(r.Key), d.Partitions) != p {
 				return fmt.Errorf("partition %d offset %d: header %+v is not of %s", p, r.Offset, h, r.Value)
 			}
-			out = append(out, Seen{p, h, string(r.Key), e.Op, string(e.Before), string(e.After)})
+			out = append(out, Seen{p, h, string(canal.Payload(r.Key)), e.Op, string(e.Before), string(e.After)})
 			return nil
 		})
 		if err != nil {

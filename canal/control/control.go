@@ -1,14 +1,3 @@
-// Package control is canal's Control and Lease in the control database.
-//
-// Purpose: one row per pipeline in canal_leader: the term, who took it, the checkpoint, and the lease. Every write is one
-// conditional statement, committed before the call returns; a counter that rises with each makes the number of changed
-// rows say whether the condition held, also where nothing else changes. The lease runs by the database's clock.
-//
-// Failure: a statement whose outcome is unknown (a broken connection) is an error, and the caller ends its term; a term
-// that was taken without the caller knowing is skipped by the next one.
-//
-// It keeps no history and needs no durability beyond the database's own: a lost row costs a look through the topics (their
-// opens have the terms) and a refusal to go on where the checkpoint is needed.
 package control
 
 import (
@@ -23,36 +12,26 @@ import (
 	"strata/fault"
 )
 
-const createTable = `CREATE TABLE IF NOT EXISTS canal_leader (
- pipeline    VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
- term        INT UNSIGNED NOT NULL,
- leader      VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
- checkpoint  LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL,
- holder      VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
- lease_until DATETIME(6) NOT NULL,
- writes      BIGINT UNSIGNED NOT NULL
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4`
-
-// Control is one pipeline's row.
+// Control is one pipeline's terms, checkpoint, lease and desk. It is safe for concurrent use.
 type Control struct {
 	d        *db.DB
 	pipeline string
 }
 
-// Open makes the table and the row where they are missing. d must be a Writer or an Admin on the control database.
+// Open makes the tables and the pipeline's row where they are missing. d must be a Writer or an Admin on the control database.
 func Open(ctx context.Context, d *db.DB, pipeline string) (*Control, error) {
 	if d == nil || pipeline == "" || len(pipeline) > 64 {
 		return nil, fault.New(fault.Invalid, "open canal control", "a database and a pipeline's name of at most 64 bytes are needed")
 	}
-	for _, q := range []string{createTable,
-		"INSERT IGNORE INTO canal_leader (pipeline, term, leader, holder, lease_until, writes) VALUES (?, 0, '', '', '1970-01-01', 0)"} {
-		args := []any{pipeline}
-		if q == createTable {
-			args = nil
+	const op = "open canal control"
+	for _, q := range tables() {
+		if _, err := d.SQL().ExecContext(ctx, q); err != nil {
+			return nil, db.Classify(op, err)
 		}
-		if _, err := d.SQL().ExecContext(ctx, q, args...); err != nil {
-			return nil, db.Classify("open canal control", err)
-		}
+	}
+	if _, err := d.SQL().ExecContext(ctx, `INSERT IGNORE INTO canal_leader (pipeline, term, leader, holder, lease_until, writes)
+		VALUES (?, 0, '', '', '1970-01-01', 0)`, pipeline); err != nil {
+		return nil, db.Classify(op, err)
 	}
 	return &Control{d, pipeline}, nil
 }

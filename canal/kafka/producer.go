@@ -2,10 +2,9 @@ package kafka
 
 import (
 	"context"
-	"encoding/binary"
+	"slices"
 	"sync"
-
-	"github.com/IBM/sarama"
+	"time"
 
 	"strata/canal"
 	"strata/fault"
@@ -14,112 +13,197 @@ import (
 // maxInFlight bounds the bytes that wait for their acknowledgement: enough for a second at full speed, and flat memory.
 const maxInFlight = 64 << 20
 
-// recordBytes is what a message costs beside its value.
-const recordBytes = 200
-
-// producer is one sarama producer, for one term.
+// producer writes under one producer id, for one term.
+//
+// Send encodes records into the last batch of their lane. Each broker has a link, a goroutine that takes the first batch of
+// every lane it leads, sends them in one request and waits for the answer: batches grow meanwhile. A lane whose batch
+// could not be written loses its link; the guide, one goroutine, finds its leader and gives it a link again.
 type producer struct {
 	s     *Sink
-	async sarama.AsyncProducer
-	ended chan struct{} // closed when every answer was read
+	id    int64
+	epoch int16
+	guide *guide
 
-	mu     sync.Mutex
-	change chan struct{} // closed and made anew when acked or err changes and somebody waits
-	waits  bool
-	sent   uint64
-	acked  uint64
-	flying int
-	err    error
-	next   map[place]int64
-	closed bool
+	ctx    context.Context // of the goroutines; ended by Close
+	cancel context.CancelFunc
+	run    sync.WaitGroup
+
+	mu      sync.Mutex
+	change  chan struct{} // closed and made anew when something was acknowledged or err changes, and somebody waits
+	waits   bool
+	flying  int // bytes of records in batches
+	records int // not acknowledged
+	err     error
+	closed  bool
+	topics  map[string]*topic // by dataset
+	recent  *topic
+	lost    []*lane // lanes with batches and without a link
+	links   map[string]*link
+	free    []*batch
+	kept    int // bytes of free
 }
 
-type place struct {
-	topic     string
+// topic is what a producer knows of one.
+type topic struct {
+	name, dataset string
+	lanes         []*lane   // by partition; nil: nothing was sent
+	id            [16]byte  // as the brokers first said; zero where they don't
+	missing       time.Time // since when the brokers don't know it
+}
+
+// lane is the queue of one partition.
+type lane struct {
+	topic     *topic
 	partition int32
+	queue     []*batch
+	sequence  int32 // of the next batch's first record
+	next      int64 // offset after the last acknowledged record; -1: none
+	link      *link // nil: its leader is to be found
+	listed    bool  // it stands in its link's ready, or in lost
+	busy      bool  // its first batch is on its way
+	failures  int   // since the last acknowledgement
+	last      error // why its first batch could not be written
 }
 
-// Producer is part of canal.Sink.
-func (s *Sink) Producer(context.Context) (canal.Producer, error) {
-	async, err := sarama.NewAsyncProducer(s.cfg.Brokers, s.config())
-	if err != nil {
-		return nil, classify("open producer", err)
+// Producer is part of canal.Sink. Errors: Unavailable, Denied.
+func (s *Sink) Producer(ctx context.Context) (canal.Producer, error) {
+	p := &producer{s: s, change: make(chan struct{}), topics: make(map[string]*topic), links: make(map[string]*link)}
+	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	p.guide = &guide{p: p, wake: make(chan struct{}, 1)}
+	stop := context.AfterFunc(ctx, p.cancel) // ctx bounds only the opening
+	err := p.guide.identify()
+	if !stop() && err == nil {
+		err = fault.Wrap(fault.KindOf(ctx.Err()), "open producer", ctx.Err())
 	}
-	p := &producer{s: s, async: async, ended: make(chan struct{}), change: make(chan struct{}), next: make(map[place]int64)}
-	go p.answers()
+	if err != nil {
+		p.guide.hangUp()
+		p.cancel()
+		return nil, err
+	}
+	p.run.Go(p.guide.work)
 	return p, nil
 }
 
-// bytesOf is an Encoder without an allocation of its own.
-type bytesOf []byte
-
-// Encode is part of sarama.Encoder.
-func (b *bytesOf) Encode() ([]byte, error) { return *b, nil }
-
-// Length is part of sarama.Encoder.
-func (b *bytesOf) Length() int { return len(*b) }
-
-// batch is the memory of one Send: as few allocations as a whole.
-type batch struct {
-	messages []sarama.ProducerMessage
-	bytes    []bytesOf
-	headers  []sarama.RecordHeader
-	arena    []byte
-}
-
-// Send is part of canal.Producer.
+// Send is part of canal.Producer. An ended ctx is an error like any other: what was queued before may be written, so nothing
+// may come after it.
 func (p *producer) Send(ctx context.Context, records []canal.Record) error {
-	size := 0
-	for i := range records {
-		size += recordBytes + len(records[i].Key) + len(records[i].Value)
-	}
-	if err := p.admit(ctx, len(records), size); err != nil {
-		return err
-	}
-	n := len(records)
-	b := batch{make([]sarama.ProducerMessage, n), make([]bytesOf, 2*n), make([]sarama.RecordHeader, 0, 7*n), make([]byte, 0, 160*n)}
-	topic, dataset := "", ""
-	for i := range records {
-		r := &records[i]
-		if r.Dataset != dataset {
-			topic, dataset = canal.Topic(r.Dataset), r.Dataset
-		}
-		m := &b.messages[i]
-		m.Topic, m.Partition = topic, r.Partition
-		if r.Key != nil {
-			b.bytes[2*i] = r.Key
-			m.Key = &b.bytes[2*i]
-		}
-		if r.Value != nil {
-			b.bytes[2*i+1] = r.Value
-			m.Value = &b.bytes[2*i+1]
-		}
-		m.Headers = b.appendHeaders(&r.Header)
-		select {
-		case p.async.Input() <- m:
-		case <-ctx.Done():
-			p.fail(ctx.Err())
-			return ctx.Err()
-		}
-	}
-	return nil
-}
-
-// admit waits for room and counts the records in.
-func (p *producer) admit(ctx context.Context, n, size int) error {
+	ms := p.s.cfg.Now().UnixMilli()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.err == nil && p.flying > 0 && p.flying+size > maxInFlight {
-		if err := p.wait(ctx); err != nil {
-			return err
+	defer p.kick()
+	for i := range records {
+		r := &records[i]
+		size := recordLen(r)
+		if size+batchHead > p.s.cfg.MaxMessageBytes {
+			p.fail(tooLarge(r.Dataset, len(r.Key), size, p.s.cfg.MaxMessageBytes))
+		}
+		for p.err == nil && p.flying > 0 && p.flying+size > maxInFlight {
+			p.kick()
+			if err := p.wait(ctx); err != nil {
+				p.fail(fault.Wrap(fault.KindOf(err), "send records", err))
+			}
+		}
+		if p.err != nil {
+			return p.err
+		}
+		p.queue(r, size, ms)
+	}
+	return p.err
+}
+
+func tooLarge(dataset string, key, size, limit int) error {
+	return fault.New(fault.TooLarge, "send record", "a record of %s with a key of %d bytes has %d bytes, the limit is %d", dataset, key, size, limit).
+		WithHint("raise the limit of a record's size here and max.message.bytes of topic %s (or message.max.bytes of the brokers)", canal.Topic(dataset))
+}
+
+// queue adds a record to the last batch of its lane.
+func (p *producer) queue(r *canal.Record, size int, ms int64) {
+	t := p.recent
+	if t == nil || t.dataset != r.Dataset {
+		if t = p.topics[r.Dataset]; t == nil {
+			t = &topic{name: canal.Topic(r.Dataset), dataset: r.Dataset}
+			p.topics[r.Dataset] = t
+		}
+		p.recent = t
+	}
+	for int(r.Partition) >= len(t.lanes) {
+		t.lanes = append(t.lanes, nil)
+	}
+	l := t.lanes[r.Partition]
+	if l == nil {
+		l = &lane{topic: t, partition: r.Partition, next: -1}
+		t.lanes[r.Partition] = l
+	}
+	var b *batch
+	if n := len(l.queue); n > 0 && !l.queue[n-1].sealed && len(l.queue[n-1].buf)+size <= p.s.maxBatch {
+		b = l.queue[n-1]
+	} else {
+		b = p.newBatch()
+		room := size
+		if n > 0 && !l.queue[n-1].sealed {
+			room = max(room, p.s.maxBatch-batchHead) // the one before is full: this one will be
+		}
+		b.buf = slices.Grow(b.buf, room)
+		l.queue = append(l.queue, b)
+	}
+	before := len(b.buf)
+	b.append(r, ms)
+	p.flying += len(b.buf) - before
+	p.records++
+	p.list(l)
+}
+
+func (p *producer) newBatch() *batch {
+	b := &batch{}
+	if n := len(p.free); n > 0 {
+		b, p.free = p.free[n-1], p.free[:n-1]
+		p.kept -= cap(b.buf) + cap(b.packed)
+	}
+	b.reset()
+	return b
+}
+
+// recycle keeps the memory of a batch that nobody reads any more.
+func (p *producer) recycle(b *batch) {
+	if size := cap(b.buf) + cap(b.packed); cap(b.buf) <= keepBatch && p.kept+size <= maxInFlight {
+		p.free = append(p.free, b)
+		p.kept += size
+	}
+}
+
+// list says that the lane has something to send, unless its batch is on its way or it was said.
+func (p *producer) list(l *lane) {
+	switch {
+	case l.busy || l.listed || len(l.queue) == 0:
+	case l.link == nil:
+		l.listed = true
+		p.lost = append(p.lost, l)
+	default:
+		l.listed = true
+		l.link.ready = append(l.link.ready, l)
+	}
+}
+
+// kick wakes whoever has something to do.
+func (p *producer) kick() {
+	if p.err != nil {
+		return
+	}
+	if len(p.lost) > 0 {
+		signal(p.guide.wake)
+	}
+	for _, k := range p.links {
+		if len(k.ready) > 0 {
+			signal(k.wake)
 		}
 	}
-	if p.err != nil {
-		return p.err
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
-	p.sent += uint64(n)
-	p.flying += size
-	return nil
 }
 
 // wait blocks until something changes; mu is held before and after.
@@ -136,94 +220,26 @@ func (p *producer) wait(ctx context.Context) error {
 	}
 }
 
-func (p *producer) wake() {
+func (p *producer) changed() {
 	if p.waits {
 		close(p.change)
 		p.change, p.waits = make(chan struct{}), false
 	}
 }
 
-// appendHeaders is canal.Header.Pairs without allocations: keys and values lie in the batch's arena.
-func (b *batch) appendHeaders(h *canal.Header) []sarama.RecordHeader {
-	from := len(b.headers)
-	put := func(key byte, f func(dst []byte) []byte) {
-		at := len(b.arena)
-		b.arena = f(append(b.arena, key))
-		b.headers = append(b.headers, sarama.RecordHeader{Key: b.arena[at : at+1 : at+1], Value: b.arena[at+1 : len(b.arena) : len(b.arena)]})
-	}
-	put('t', func(d []byte) []byte { return binary.BigEndian.AppendUint32(d, h.Term) })
-	put('s', func(d []byte) []byte { return binary.BigEndian.AppendUint64(d, h.Seq) })
-	put('p', func(d []byte) []byte { return binary.BigEndian.AppendUint64(d, h.Number) })
-	put('k', func(d []byte) []byte { return append(d, byte(h.Kind)) })
-	if h.GTID != "" {
-		put('g', func(d []byte) []byte {
-			return binary.BigEndian.AppendUint32(append(append(d, h.GTID...), '#'), h.Ordinal)
-		})
-	}
-	if h.Kind == canal.KindChange || h.Kind == canal.KindBackfill {
-		put('h', func(d []byte) []byte { return append(d, h.Hash[:]...) })
-		put('d', func(d []byte) []byte { return append(d, h.Shard...) })
-	}
-	return b.headers[from:len(b.headers):len(b.headers)]
-}
-
-// answers counts what Kafka says of every message until the producer is closed.
-func (p *producer) answers() {
-	defer close(p.ended)
-	successes, errs := p.async.Successes(), p.async.Errors()
-	var at place
-	for successes != nil || errs != nil {
-		select {
-		case m, ok := <-successes:
-			if !ok {
-				successes = nil
-				continue
-			}
-			p.mu.Lock()
-			p.acked++
-			p.flying -= sizeOf(m)
-			if at.topic != m.Topic || at.partition != m.Partition {
-				at = place{m.Topic, m.Partition}
-			}
-			p.next[at] = max(p.next[at], m.Offset+1)
-			p.wake()
-			p.mu.Unlock()
-		case e, ok := <-errs:
-			if !ok {
-				errs = nil
-				continue
-			}
-			p.fail(classify("send to topic "+e.Msg.Topic, e.Err))
-		}
-	}
-}
-
-func sizeOf(m *sarama.ProducerMessage) int {
-	n := recordBytes
-	if m.Key != nil {
-		n += m.Key.Length()
-	}
-	if m.Value != nil {
-		n += m.Value.Length()
-	}
-	return n
-}
-
-// fail keeps the first error and ends all waiting.
+// fail keeps the first error: from now on nothing more is taken and nothing more is sent. mu is held.
 func (p *producer) fail(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.err == nil {
 		p.err = err
 	}
-	p.wake()
+	p.changed()
 }
 
 // Flush is part of canal.Producer.
 func (p *producer) Flush(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.err == nil && p.acked < p.sent {
+	for p.err == nil && p.records > 0 {
 		if err := p.wait(ctx); err != nil {
 			return err
 		}
@@ -235,35 +251,20 @@ func (p *producer) Flush(ctx context.Context) error {
 func (p *producer) Acked(dataset string, partition int32) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if off, ok := p.next[place{canal.Topic(dataset), partition}]; ok {
-		return off
+	t := p.topics[dataset]
+	if t == nil || int(partition) >= len(t.lanes) || t.lanes[partition] == nil {
+		return -1
 	}
-	return -1
+	return t.lanes[partition].next
 }
 
-// Close is part of canal.Producer. It does not wait for what is in flight: the answers are read in the background, where
-// sarama may go on trying for a while; a reader's Gate drops what arrives after the next term's open.
+// Close is part of canal.Producer. It cuts the connections and waits for its goroutines, not for what is in flight; a
+// reader's Gate drops what arrives after the next term's open.
 func (p *producer) Close() error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return nil
-	}
-	p.closed = true
-	if p.err == nil {
-		p.err = errClosed()
-	}
-	idle := p.acked == p.sent
-	p.wake()
-	p.async.AsyncClose()
-	if idle {
-		p.mu.Unlock()
-		<-p.ended
-		p.mu.Lock()
-	}
+	p.fail(fault.New(fault.Interrupted, "send records", "the producer is closed"))
+	p.mu.Unlock()
+	p.cancel()
+	p.run.Wait()
 	return nil
-}
-
-func errClosed() error {
-	return fault.New(fault.Interrupted, "send records", "the producer is closed")
 }

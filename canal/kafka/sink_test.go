@@ -17,22 +17,23 @@ import (
 	"strata/local/localtest"
 )
 
-func open(t *testing.T, brokers []string) *kafka.Sink {
-	t.Helper()
-	s, err := kafka.Open(kafka.Config{Brokers: brokers, Log: slog.New(slog.DiscardHandler)})
+func open(tb testing.TB, cfg kafka.Config) *kafka.Sink {
+	tb.Helper()
+	cfg.Log = slog.New(slog.DiscardHandler)
+	s, err := kafka.Open(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return s
 }
 
 func TestSink_conforms(t *testing.T) {
-	canaltest.SinkSuite(t, open(t, localtest.Kafka(t).Brokers()))
+	canaltest.SinkSuite(t, open(t, kafka.Config{Brokers: localtest.Kafka(t).Brokers()}))
 }
 
 func TestPartition_is_the_Java_clients(t *testing.T) {
@@ -54,7 +55,7 @@ func TestPartition_is_the_Java_clients(t *testing.T) {
 
 func TestProducer_keeps_order_through_broker_errors(t *testing.T) {
 	k := localtest.Kafka(t)
-	s := open(t, k.Brokers())
+	s := open(t, kafka.Config{Brokers: k.Brokers()})
 	d := canaltest.Dataset("order", 2)
 	if err := s.Ensure(t.Context(), d, true); err != nil {
 		t.Fatal(err)

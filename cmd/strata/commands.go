@@ -23,45 +23,6 @@ func jsonLine(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// CheckConfigCmd is `check-config`.
-type CheckConfigCmd struct {
-	Connect bool `help:"Ask the servers too: settings, datasets, keys."`
-}
-
-// Run checks and prints the effective configuration.
-func (c *CheckConfigCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
-	path := cli.Config
-	if path == "" {
-		path = "strata.yaml"
-	}
-	cfg, err := node.Load(path, m.Getenv)
-	if err != nil {
-		return err
-	}
-	if c.Connect {
-		n, err := node.Open(ctx, node.Options{Config: cfg, Log: m.Log, Now: time.Now})
-		if err != nil {
-			return err
-		}
-		if err := n.Close(); err != nil {
-			return err
-		}
-	}
-	if cli.JSON {
-		b, err := cfg.EffectiveJSON()
-		if err != nil {
-			return err
-		}
-		return m.printJSON(json.RawMessage(b))
-	}
-	text, err := cfg.Effective()
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(m.Stdout, "%s", text)
-	return err
-}
-
 // ServeCmd is `serve`.
 type ServeCmd struct {
 	Roles []string `help:"Of canal, sync, router, archive, core." default:"canal,sync,router"`
@@ -181,35 +142,6 @@ func (c *VerifyCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
 		return fault.New(fault.Proof, "verify", "%d differences", rep.Differences).WithHint("each is named above; the search copy can be wrong, or a row was changed by hand")
 	}
 	return err
-}
-
-// CanalCmd is `canal`.
-type CanalCmd struct {
-	Status CanalStatusCmd `cmd:"" help:"Leader, term, position."`
-}
-
-// CanalStatusCmd is `canal status`.
-type CanalStatusCmd struct{}
-
-// Run prints what the control database knows of the capture.
-func (c *CanalStatusCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
-	s, err := m.open(ctx, cli, attachOnly)
-	if err != nil {
-		return err
-	}
-	defer func() { err = joinClose(err, s) }()
-	st, err := s.node.CaptureState(ctx)
-	if err != nil {
-		return err
-	}
-	if cli.JSON {
-		return m.printJSON(st)
-	}
-	fmt.Fprintf(m.Stdout, "term      %d\nleader    %s\nposition  %s\nrows      %d\n", st.Term, st.Leader, st.GTID, st.Rows)
-	for name, why := range st.Stopped {
-		fmt.Fprintf(m.Stdout, "STOPPED   %s: %s\n", name, why)
-	}
-	return nil
 }
 
 // SyncCmd is `sync`.

@@ -296,7 +296,8 @@ func showsState(t *testing.T, d shared) {
 	var canal struct {
 		Term    int
 		Rows    int
-		Stopped map[string]string
+		Stopped map[string]any
+		Report  *struct{ Source string }
 	}
 	if r := strata(t, "canal", "status", "--data", d.dir, "--json"); json.Unmarshal([]byte(r.stdout), &canal) != nil || canal.Term < 1 || canal.Rows < 1000 || len(canal.Stopped) > 0 {
 		t.Errorf("%s", r)
@@ -308,15 +309,15 @@ func showsState(t *testing.T, d shared) {
 }
 
 func showsConfig(t *testing.T, d shared) {
-	path := configFile(t, d.book.Live.DSN, d.book.Archive.DSN, "ledger: true\noffline: {dsn: \""+d.book.Offline.DSN+"\"}\n")
-	for _, args := range [][]string{{"check-config"}, {"check-config", "--connect"}, {"check-config", "--json"}} {
+	path := configWith(t, d.book.Live.DSN, d.book.Archive.DSN, d.book.Kafka[0], "ledger: true\noffline: {dsn: \""+d.book.Offline.DSN+"\"}\n")
+	for _, args := range [][]string{{"check-config"}, {"check-config", "--offline"}, {"check-config", "--json"}} {
 		r := strata(t, append(args, "-c", path)...)
 		r.want(t, 0, "ledger", "***")
 		if strings.Contains(r.stdout+r.stderr, d.book.Live.Password) {
 			t.Errorf("it prints the password: %s", r)
 		}
 	}
-	r := strataEnv(t, []string{"STRATA_LIVE_DSN=x:y@tcp(10.9.8.7:3306)/z"}, "check-config", "-c", path)
+	r := strataEnv(t, []string{"STRATA_LIVE_DSN=x:y@tcp(10.9.8.7:3306)/z"}, "check-config", "--offline", "-c", path)
 	r.want(t, 0, "10.9.8.7")
 }
 

@@ -51,7 +51,8 @@ type CLI struct {
 	Verbose bool   `short:"v" help:"Log what the rooms do to stderr."`
 
 	Demo        DemoCmd        `cmd:"" help:"Run the whole path on private servers, prove it, serve it."`
-	CheckConfig CheckConfigCmd `cmd:"" help:"Check a configuration file; --connect asks the servers too."`
+	Init        InitCmd        `cmd:"" help:"Read a live schema and write a strata.yaml for it, with comments."`
+	CheckConfig CheckConfigCmd `cmd:"" help:"Check a configuration file and ask every server that it names; lists all that is wrong, by line."`
 	Serve       ServeCmd       `cmd:"" help:"Run the roles of strata until ctrl-C."`
 	Query       QueryCmd       `cmd:"" help:"Answer a SELECT over a dataset, wherever its rows are."`
 	Explain     ExplainCmd     `cmd:"" help:"Show how a SELECT would be answered, without running it."`
@@ -60,7 +61,7 @@ type CLI struct {
 	Archive     ArchiveCmd     `cmd:"" help:"Move closed shards to the archive."`
 	Ledger      LedgerCmd      `cmd:"" help:"The transactional core: accounts, transfers, limits, days, proofs."`
 	Jobs        JobsCmd        `cmd:"" help:"What runs on a schedule: day cut, shards, expiry, purge, archive."`
-	Canal       CanalCmd       `cmd:"" help:"Capture: who leads, how far."`
+	Canal       CanalCmd       `cmd:"" help:"Capture: who leads, how far; backfill, repair, rewind."`
 	Sync        SyncCmd        `cmd:"" help:"Index: how far, how fresh."`
 	Catalog     CatalogCmd     `cmd:"" help:"Datasets, and who owns which shard."`
 }

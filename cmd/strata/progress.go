@@ -79,7 +79,8 @@ func (p *Progress) Start(name string, total int64) *Task {
 	if p.bars != nil {
 		t.bar = p.bars.AddBar(total, mpb.BarRemoveOnComplete(),
 			mpb.PrependDecorators(decor.Name(fmt.Sprintf("  %-28s", name)), decor.CountersNoUnit("%d / %d", decor.WCSyncSpace)),
-			mpb.AppendDecorators(decor.Percentage(decor.WCSyncSpace), decor.Elapsed(decor.ET_STYLE_GO, decor.WCSyncSpace)))
+			mpb.AppendDecorators(decor.Percentage(decor.WCSyncSpace), decor.Elapsed(decor.ET_STYLE_GO, decor.WCSyncSpace),
+				decor.Any(func(decor.Statistics) string { return t.left() }, decor.WCSyncSpace)))
 	}
 	return t
 }
@@ -98,7 +99,24 @@ func (t *Task) Set(done, total int64) {
 		return
 	}
 	t.last = time.Now()
-	fmt.Fprintf(t.p.out, "  %-28s %d / %d  %s\n", t.name, t.done, t.total, rate(t.done, time.Since(t.began)))
+	fmt.Fprintf(t.p.out, "  %-28s %d / %d  %s  %s\n", t.name, t.done, t.total, rate(t.done, time.Since(t.began)), eta(t.done, t.total, time.Since(t.began)))
+}
+
+// left is eta for a bar's own goroutine.
+func (t *Task) left() string {
+	if !t.mu.TryLock() { // Set is telling the bar something; the next frame has it
+		return ""
+	}
+	defer t.mu.Unlock()
+	return eta(t.done, t.total, time.Since(t.began))
+}
+
+// eta is how long the rest takes at the pace so far; "" where that is not known.
+func eta(done, total int64, in time.Duration) string {
+	if done <= 0 || total <= done {
+		return ""
+	}
+	return "eta " + time.Duration(float64(in)/float64(done)*float64(total-done)).Round(time.Second).String()
 }
 
 // End finishes the task and says what came of it.

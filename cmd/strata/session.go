@@ -143,7 +143,7 @@ func (s *session) close() error {
 func folderConfig(dir string, a local.Addresses) node.Config {
 	return node.Config{
 		Data: dir, Ledger: true,
-		Live: node.Server{DSN: a.Live.DSN}, Offline: node.Server{DSN: a.Offline.DSN},
+		Live: node.Server{DSN: a.Live.DSN}, Offline: node.Offline{DSN: a.Offline.DSN},
 		Archive: node.Server{DSN: a.Archive.DSN}, Control: node.Server{DSN: a.Control.DSN},
 		Kafka: node.Kafka{Brokers: a.Kafka},
 		Policies: []node.Policy{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -22,6 +23,7 @@ type Open func(t testing.TB) index.Index
 func Run(t *testing.T, open Open) {
 	t.Run("Apply writes a document only if its version is greater than the stored one", func(t *testing.T) { versions(t, open) })
 	t.Run("Apply refuses one document and writes the others", func(t *testing.T) { refusals(t, open) })
+	t.Run("Apply takes an image with other columns only with the hash of its row", func(t *testing.T) { otherColumns(t, open) })
 	t.Run("Applied documents outlive the index's process", func(t *testing.T) { tombstones(t, open) })
 	t.Run("PutWatermark never goes back", func(t *testing.T) { watermarks(t, open) })
 	t.Run("HighestTerm is the highest of any watermark or document", func(t *testing.T) { highestTerm(t, open) })
@@ -168,6 +170,38 @@ func refusals(t *testing.T, open Open) {
 	}
 	if n := len(s.search("entry_202611")); n != 1 {
 		t.Errorf("%d rows instead of the good one", n)
+	}
+}
+
+// otherColumns has images of a time when the table had other columns, or of rows whose columns were masked.
+func otherColumns(t *testing.T, open Open) {
+	s := start(t, open, Entries())
+	memo := "m"
+	row := Entry(1, 1, 10, "2026-11-02", &memo)
+	lacks := make([]int, row.Len())
+	for i := range lacks {
+		lacks[i] = i
+	}
+	at := s.d.Index("memo")
+	lacks[at] = -1
+	doc := Doc(s.d, "entry_202611", row, 1, false)
+	doc.After = []byte(strings.Replace(string(doc.After), `"memo":`, `"added":{"a":[1]},"renamed":`, 1))
+	forged := doc
+	forged.After = []byte(strings.Replace(string(doc.After), `"amount":10`, `"amount":11`, 1))
+	doc.Hash, _ = row.HashAt(lacks, nil)
+	forged.Hash = doc.Hash
+	stale := doc
+	stale.Hash[0] ^= 1
+	out := s.apply(forged, stale, doc)
+	if out[0].Status != index.Refused || out[1].Status != index.Refused || out[2].Status != index.Applied {
+		t.Fatalf("outcomes %+v", out)
+	}
+	rows := s.search("entry_202611")
+	if len(rows) != 1 {
+		t.Fatalf("%d rows", len(rows))
+	}
+	if h, _ := rows[0].Hash(nil); h != doc.Hash || !rows[0].Null(at) {
+		t.Errorf("another row was found: %q", rows[0].Text(at))
 	}
 }
 

@@ -135,7 +135,7 @@ func (v *view) shards(names []string) ([]int64, error) {
 func (f *file) decodeRow(cols []int, vals []driver.Value, raw driver.Value, row *catalog.Row, scratch []byte) ([]byte, error) {
 	if text, ok := raw.([]byte); ok {
 		var whole catalog.Row
-		if err := catalog.ParseJSON(f.d, text, &whole); err != nil {
+		if _, err := catalog.ParseImage(f.d, text, &whole); err != nil {
 			return scratch, fault.Wrap(fault.Unsafe, "decode stored row", err)
 		}
 		for _, c := range cols {

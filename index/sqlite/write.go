@@ -163,8 +163,15 @@ func (b *batch) encodeOne(f *file, doc *index.Document, row *catalog.Row) error 
 		return b.encodeKey(f, doc.Key)
 	}
 	row.Reset()
-	if err := catalog.ParseJSON(f.d, doc.After, row); err != nil {
+	asDeclared, err := catalog.ParseImage(f.d, doc.After, row)
+	if err != nil {
 		return err
+	}
+	if !asDeclared {
+		if h, _ := row.Hash(nil); h != doc.Hash {
+			return fault.New(fault.Invalid, "encode document", "the image has other columns than the dataset, and its hash is another row's").
+				WithHint("does the topic belong to this dataset? were its columns declared otherwise when it was written?")
+		}
 	}
 	if key := catalog.KeyOf(row, f.keys); key != doc.Key {
 		return fault.New(fault.Invalid, "encode document", "the image has key %s, the document %s", key, doc.Key)

@@ -21,8 +21,8 @@ import (
 	"strata/local"
 )
 
-// startLimit bounds each start of a server; a loaded machine needs seconds.
-const startLimit = 60 * time.Second
+// startLimit bounds each start of a server; a loaded machine needs a while, for a JVM most of all.
+const startLimit = 3 * time.Minute
 
 // guardScript ends what the pid files of folder $0 name, then removes the folder, when its input ends: when the test
 // binary is gone. The start time protects a process that got the same number.
@@ -35,19 +35,54 @@ for f in "$0"/h/*.pid; do
 done
 rm -rf "$0"`
 
-// state is what must outlive one test: the server of Shared, and the counter behind Schema's names.
+// state is what must outlive one test: the servers of Shared, SharedMySQL and SharedKafka, and the counter behind Schema's names.
 var state struct {
-	mu      sync.Mutex
-	shared  *local.Maria
-	leash   func() // removes shared's folder; kept, because its guard ends the server when the leash is collected
+	maria   shared[*local.Maria]
+	mysql   shared[*local.MySQL]
+	kafka   shared[*local.JavaKafka]
 	schemas atomic.Int64
+}
+
+// shared is a server that is started once and again when a test has killed it.
+type shared[S interface{ Restart(context.Context) error }] struct {
+	mu      sync.Mutex
+	server  S
+	started bool
+	leash   func() // removes the folder; kept, because its guard ends the server when the leash is collected
+}
+
+// get returns the server, running.
+func (s *shared[S]) get(t testing.TB, start func(context.Context, *local.Home) (S, error)) S {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	if s.started {
+		if err := s.server.Restart(ctx); err != nil {
+			fatal(t, err)
+		}
+		return s.server
+	}
+	h, remove, err := NewHome()
+	if err != nil {
+		fatal(t, err)
+	}
+	server, err := start(ctx, h)
+	if err != nil {
+		_ = h.Close()
+		remove()
+		fatal(t, err)
+	}
+	s.server, s.started, s.leash = server, true, remove
+	return server
 }
 
 // Home opens a Home in a new folder with a short path; it is closed and removed at the end of the test. Servers started
 // in it must be stopped by their starter, or by a Cleanup registered after this call.
 func Home(t testing.TB) *local.Home {
 	t.Helper()
-	h, remove, err := newHome()
+	h, remove, err := NewHome()
 	if err != nil {
 		fatal(t, err)
 	}
@@ -69,11 +104,7 @@ func Start(t testing.TB, h *local.Home, cfg local.MariaConfig) *local.Maria {
 	if err != nil {
 		fatal(t, err)
 	}
-	t.Cleanup(func() {
-		if err := m.Kill(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { kill(t, m) })
 	return m
 }
 
@@ -87,32 +118,19 @@ func Maria(t testing.TB, options ...string) *local.Maria {
 // ends with the test binary. Use Schema to have a place of one's own in it.
 func Shared(t testing.TB) *local.Maria {
 	t.Helper()
-	state.mu.Lock()
-	defer state.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
-	defer cancel()
-	if state.shared != nil {
-		if err := state.shared.Restart(ctx); err != nil {
-			fatal(t, err)
-		}
-		return state.shared
-	}
-	h, remove, err := newHome()
-	if err != nil {
-		fatal(t, err)
-	}
-	m, err := h.StartMaria(ctx, local.MariaConfig{Name: "shared"})
-	if err != nil {
-		_ = h.Close()
-		remove()
-		fatal(t, err)
-	}
-	state.shared, state.leash = m, remove
-	return m
+	return state.maria.get(t, func(ctx context.Context, h *local.Home) (*local.Maria, error) {
+		return h.StartMaria(ctx, local.MariaConfig{Name: "shared"})
+	})
+}
+
+// Database is a server that Schema makes schemas in: *local.Maria or *local.MySQL.
+type Database interface {
+	DSN(schema string) string
+	PID() int
 }
 
 // Schema creates an empty schema with a name of its own and returns its DSN; it is dropped at the end of the test.
-func Schema(t testing.TB, m *local.Maria) (dsn string) {
+func Schema(t testing.TB, m Database) (dsn string) {
 	t.Helper()
 	name := fmt.Sprintf("t%d_%d", os.Getpid(), state.schemas.Add(1))
 	db := DB(t, m.DSN(""))
@@ -123,12 +141,24 @@ func Schema(t testing.TB, m *local.Maria) (dsn string) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 		defer cancel()
-		// A statement that a test left running must not hold the drop up for a day, lock_wait_timeout's default.
-		if _, err := db.ExecContext(ctx, "SET STATEMENT lock_wait_timeout=10 FOR DROP DATABASE IF EXISTS "+name); err != nil {
+		if err := drop(ctx, db, name); err != nil {
 			t.Errorf("drop schema %s: %v", name, err)
 		}
 	})
 	return m.DSN(name)
+}
+
+// drop drops a schema. A statement that a test left running must not hold it up for a day, lock_wait_timeout's default.
+func drop(ctx context.Context, db *sql.DB, schema string) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if _, err = conn.ExecContext(ctx, "SET SESSION lock_wait_timeout=10"); err == nil {
+		_, err = conn.ExecContext(ctx, "DROP DATABASE IF EXISTS "+schema)
+	}
+	return err
 }
 
 // Kafka starts an in-process Kafka in a folder of its own; it is stopped at the end of the test.
@@ -218,8 +248,9 @@ func Eventually(t testing.TB, timeout time.Duration, what string, cond func() (b
 	}
 }
 
-// newHome opens a Home in a guarded folder of its own.
-func newHome() (h *local.Home, remove func(), err error) {
+// NewHome opens a Home in a new folder. remove removes it and ends what runs in it, and so does the end of this process,
+// however it comes, or of the last reference to remove.
+func NewHome() (h *local.Home, remove func(), err error) {
 	dir, remove, err := newDir()
 	if err != nil {
 		return nil, nil, err
@@ -259,6 +290,13 @@ func stop(t testing.TB, end func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	if err := end(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// kill ends a server by SIGKILL: nobody wants its data.
+func kill(t testing.TB, server interface{ Kill() error }) {
+	if err := server.Kill(); err != nil {
 		t.Error(err)
 	}
 }

@@ -10,5 +10,7 @@
 //
 // Memory: sarama holds up to 256 records and one fetch (4 MiB, or one record if it is larger) per partition.
 //
+// TLS and SASL are as package broker says.
+//
 // What it does not do: it creates no topics and follows no group rebalance.
 package kafka

@@ -9,6 +9,7 @@ import (
 
 	"github.com/IBM/sarama"
 
+	"strata/broker"
 	"strata/canal"
 	"strata/catalog"
 	"strata/fault"
@@ -25,6 +26,8 @@ type Config struct {
 	Index string
 	// ClientID in the brokers' logs. "": strata-sync.
 	ClientID string
+	// Security is TLS and SASL. The zero value: plain TCP without a login.
+	Security broker.Security
 }
 
 // Feed reads the datasets' topics. It fulfils syncer.Feed.
@@ -50,8 +53,14 @@ func New(cfg Config) (*Feed, error) {
 	sc.Consumer.Fetch.Default = fetchBytes
 	sc.Consumer.MaxWaitTime = 100 * time.Millisecond
 	sc.Metadata.AllowAutoTopicCreation = false
+	if _, err := cfg.Security.Apply(sc, cfg.Brokers); err != nil {
+		return nil, err
+	}
 	client, err := sarama.NewClient(cfg.Brokers, sc)
 	if err != nil {
+		if errors.Is(err, sarama.ErrSASLAuthenticationFailed) {
+			return nil, fault.New(fault.Denied, "connect to kafka", "%w", err).WithHint("the brokers refuse the user or the password")
+		}
 		return nil, fault.New(fault.Unavailable, "connect to kafka", "%w", err).WithHint("are the brokers %v up?", cfg.Brokers)
 	}
 	consumer, err := sarama.NewConsumerFromClient(client)

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"strata/canal"
+	"strata/catalog"
+	"strata/fault"
+	"strata/node"
+)
+
+// wideBytes is the size of one wide row.
+const wideBytes = 15 << 20
+
+// peak is the largest resident size of this process since forgetPeak, in MiB.
+func peak() float64 {
+	kib, _, _ := strings.Cut(strings.TrimSpace(procField("/proc/self/status", "VmHWM")), " ")
+	n, _ := strconv.ParseFloat(kib, 64)
+	return n / 1024
+}
+
+// forgetPeak begins a new measurement of the peak.
+func forgetPeak() error {
+	return fault.Wrap(fault.Unavailable, "reset peak", os.WriteFile("/proc/self/clear_refs", []byte("5"), 0))
+}
+
+// wholeTransaction sends one transaction of many rows.
+func (c *captureRun) wholeTransaction(ctx context.Context) error {
+	rows := c.sz.whole
+	if err := c.loadWhole(ctx, rows); err != nil {
+		return err
+	}
+	c.s.say("a transaction of %d rows is committed", rows)
+	if err := forgetPeak(); err != nil {
+		return err
+	}
+	r, err := c.readStrata(ctx, "", rows)
+	if err != nil {
+		return err
+	}
+	n := float64(r.rows)
+	c.s.note(Run{"one transaction", "strata", 1, map[string]float64{"rows": n, "rows_per_s": n / r.wall, "cpu_s_per_million_rows": r.cpu / n * 1e6, "peak_mib": peak()}})
+	c.s.report.Ratios["whole_transaction_peak_mib"] = peak()
+	return nil
+}
+
+// loadWhole commits one transaction of so many rows.
+func (c *captureRun) loadWhole(ctx context.Context, rows int) error {
+	tx, err := c.v.live.BeginTx(ctx, nil)
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, "begin transaction", err)
+	}
+	for range rows / captureRows {
+		if _, err := tx.ExecContext(ctx, c.insert(captureRows)); err != nil {
+			return errors.Join(fault.Wrap(fault.Unavailable, "load rows", err), tx.Rollback())
+		}
+	}
+	return fault.Wrap(fault.Unavailable, "commit transaction", tx.Commit())
+}
+
+// wideRows sends rows near the largest that a server takes.
+func (c *captureRun) wideRows(ctx context.Context) error {
+	topic := canal.Topic("wide")
+	base, err := c.ends(topic)
+	if err != nil {
+		return err
+	}
+	base += 2
+	for i := range c.sz.wide {
+		if _, err := c.v.live.ExecContext(ctx, fmt.Sprintf("INSERT INTO wide VALUES (%d, REPEAT('x', %d))", i, wideBytes)); err != nil {
+			return fault.Wrap(fault.Unavailable, "load wide rows", err)
+		}
+	}
+	if err := forgetPeak(); err != nil {
+		return err
+	}
+	letters := canal.Topic(canal.DeadLetters("wide"))
+	lettersBase, err := c.ends(letters)
+	if err != nil {
+		return err
+	}
+	roles := startRoles(ctx, c.node, node.Roles{Canal: true})
+	_, err = c.follow(ctx, letters, lettersBase, lettersBase+int64(c.sz.wide), func() (time.Duration, error) { return cpuTime(), nil })
+	if err = errors.Join(err, roles.stop()); err != nil {
+		return err
+	}
+	c.s.note(Run{"rows of 15 MiB", "strata", 1, map[string]float64{"rows": float64(c.sz.wide), "peak_mib": peak()}})
+	c.s.report.Ratios["wide_rows_peak_mib"] = peak()
+	return nil
+}
+
+// backfill sends all rows of the table beside a live load, and looks at the live stream's lag meanwhile.
+func (c *captureRun) backfill(ctx context.Context) (err error) {
+	cfg := c.cfg
+	cfg.HeartbeatMs = 0
+	n, err := node.OpenAndSetup(ctx, node.Options{Config: cfg.WithDefaults(), Log: c.s.log, Now: time.Now, Place: "bench"})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	desk, err := n.Desk(ctx)
+	if err != nil {
+		return err
+	}
+	if err := forgetPeak(); err != nil {
+		return err
+	}
+	roles := startRoles(ctx, n, node.Roles{Canal: true})
+	defer func() { err = errors.Join(err, roles.stop()) }()
+	w := startWatch()
+	task, err := desk.Order(ctx, canal.Task{Kind: canal.Backfill, Dataset: captureTable, Who: "bench", Why: "to measure it"})
+	if err != nil {
+		return err
+	}
+	inner, stop := context.WithCancel(ctx)
+	var g errgroup.Group
+	g.Go(func() error { return c.trickle(inner) })
+	worst, began := int64(0), time.Time{}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for task.State != canal.Done {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			stop()
+			return errors.Join(fault.Wrap(fault.Interrupted, "follow backfill", ctx.Err()), g.Wait())
+		}
+		if task, err = desk.TaskByID(ctx, task.ID); err != nil || task.State == canal.Failed || task.State == canal.Ended {
+			stop()
+			return errors.Join(err, g.Wait(), fault.New(fault.Internal, "follow backfill", "%s: %s", task.State, task.Err))
+		}
+		if began.IsZero() && task.State == canal.Running {
+			began, w = time.Now(), startWatch()
+		}
+		if st, ok, err := desk.Status(ctx); err == nil && ok && !began.IsZero() {
+			worst = max(worst, st.LagMs)
+		}
+	}
+	wall, cpu := w.seconds()
+	stop()
+	rows := float64(task.Done)
+	c.s.note(Run{"backfill", "strata", 1, map[string]float64{"rows": rows, "rows_per_s": rows / wall, "cpu_s_per_million_rows": cpu / rows * 1e6,
+		"worst_lag_ms": float64(worst), "peak_mib": peak()}})
+	c.s.say("backfill: %.0f rows, %.0f rows/s, worst lag %d ms", rows, rows/wall, worst)
+	c.s.report.Ratios["backfill_rows_per_s"], c.s.report.Ratios["backfill_worst_lag_ms"] = rows/wall, float64(worst)
+	return g.Wait()
+}
+
+// trickle changes rows of the table until ctx ends: the load beside a backfill.
+func (c *captureRun) trickle(ctx context.Context) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for i := 1; ; i++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if _, err := c.v.live.ExecContext(ctx, fmt.Sprintf("UPDATE %s SET status=(status+1)%%100 WHERE id=%d", captureTable, 1+i*7919%(c.next-1))); err != nil && ctx.Err() == nil {
+			return fault.Wrap(fault.Unavailable, "change rows", err)
+		}
+	}
+}
+
+var tps = regexp.MustCompile(`transactions:\s+\d+\s+\(([\d.]+) per sec`)
+
+// source measures a load on live with and without a capture that reads the offline replica.
+func (c *captureRun) source(ctx context.Context) error {
+	if _, err := exec.LookPath("sysbench"); err != nil {
+		c.s.say("sysbench is not installed: the cost on the source is not measured")
+		return nil
+	}
+	if _, err := c.sysbench(ctx, "prepare"); err != nil {
+		return err
+	}
+	cfg := c.cfg
+	cfg.Offline, cfg.HeartbeatMs = node.Offline{DSN: c.v.stack.Addresses.Offline.DSN}, 0
+	cfg.Control.DSN, cfg.Data = strings.Replace(cfg.Control.DSN, "/strata_control", "/strata_bench", 1), cfg.Data+"-offline"
+	cfg.Datasets = []catalog.Spec{{Name: "sbtest1", Partitions: captureParts}, {Name: "sbtest2", Partitions: captureParts}}
+	if err := c.schema(ctx, "strata_bench"); err != nil {
+		return err
+	}
+	n, err := node.OpenAndSetup(ctx, node.Options{Config: cfg.WithDefaults(), Log: c.s.log, Now: time.Now, Place: "bench-offline"})
+	if err != nil {
+		return err
+	}
+	// It begins with the whole binlog; only what comes after that is measured.
+	roles := startRoles(ctx, n, node.Roles{Canal: true})
+	_, err = c.follow(ctx, canal.Topic("sbtest2"), 20_000, 20_000+2*captureParts, func() (time.Duration, error) { return 0, nil })
+	if err = errors.Join(err, roles.stop()); err != nil {
+		return errors.Join(err, n.Close())
+	}
+	seconds := fmt.Sprint("--time=", 15)
+	if c.s.Quick {
+		seconds = "--time=4"
+	}
+	measure := func(side string, round int) error {
+		tps, err := c.sysbench(ctx, "run", seconds)
+		if err == nil {
+			c.s.note(Run{"source", side, round, map[string]float64{"tps": tps}})
+		}
+		return err
+	}
+	err = c.s.InTurn(
+		func(round int) error { return measure("without capture", round) },
+		func(round int) error {
+			roles := startRoles(ctx, n, node.Roles{Canal: true})
+			return errors.Join(measure("with capture", round), roles.stop())
+		})
+	if err = errors.Join(err, n.Close()); err != nil {
+		return err
+	}
+	return c.s.ratio("source_tps_with_vs_without", "source", "with capture", "without capture", "tps", quotient)
+}
+
+// schema makes a schema on the archive's server.
+func (c *captureRun) schema(ctx context.Context, name string) error {
+	d, err := sql.Open("mysql", c.v.stack.Addresses.Archive.DSN)
+	if err != nil {
+		return fault.Wrap(fault.Internal, "open archive", err)
+	}
+	_, err = d.ExecContext(ctx, "CREATE DATABASE IF NOT EXISTS "+name)
+	return fault.Wrap(fault.Unavailable, "make schema", errors.Join(err, d.Close()))
+}
+
+// sysbench runs a command on live and returns its transactions per second.
+func (c *captureRun) sysbench(ctx context.Context, command string, extra ...string) (float64, error) {
+	live := c.v.stack.Addresses.Live
+	args := append([]string{"oltp_write_only", "--db-driver=mysql", "--mysql-host=" + live.Host, fmt.Sprint("--mysql-port=", live.Port), "--mysql-user=" + live.User,
+		"--mysql-password=" + live.Password, "--mysql-db=" + live.Schema, "--tables=2", "--table-size=20000", "--threads=4"}, extra...)
+	out, err := exec.CommandContext(ctx, "sysbench", append(args, command)...).CombinedOutput()
+	if err != nil {
+		return 0, fault.New(fault.Unavailable, "run sysbench", "%w: %s", err, out)
+	}
+	m := regexp.MustCompile(`transactions:\s+\d+\s+\(([\d.]+) per sec`).FindSubmatch(out)
+	if m == nil {
+		return 0, nil
+	}
+	return strconv.ParseFloat(string(m[1]), 64)
+}

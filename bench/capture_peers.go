@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"strata/fault"
+	"strata/local"
+)
+
+// fastJVM is how a JVM of a benchmark runs: the flags of local are for short tests.
+func fastJVM() []string {
+	return []string{"-XX:TieredStopAtLevel=4", "-XX:-UseSerialGC", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"}
+}
+
+// kafkaServer is a real Kafka where a JVM is, else the one of the servers, which runs in this process.
+func (s *Session) kafkaServer(ctx context.Context, v *servers) (brokers []string, stop func() error, err error) {
+	none := func() error { return nil }
+	java, err := local.FindJava(os.Getenv, "kafka")
+	if err != nil {
+		s.set("kafka", "in this process: its CPU counts as ours; there is no JVM for a real one: "+err.Error())
+		return v.stack.Addresses.Kafka, none, nil
+	}
+	home, err := local.Open(filepath.Join(s.dir, "kafka"), s.log)
+	if err != nil {
+		return nil, none, err
+	}
+	k, err := home.StartJavaKafka(ctx, local.JavaKafkaConfig{Name: "kafka", Java: java, HeapMiB: 512, JVM: fastJVM()})
+	if err != nil {
+		return nil, none, errors.Join(err, home.Close())
+	}
+	s.set("kafka", "Apache Kafka, one broker in a JVM of its own, heap 512 MiB, acks=all")
+	return k.Brokers(), func() error { return errors.Join(k.Stop(context.WithoutCancel(ctx)), home.Close()) }, nil
+}
+
+// debezium is Debezium's MariaDB connector on a standalone Kafka Connect worker.
+type debezium struct {
+	home    *local.Home
+	connect *local.Connect
+	topic   string
+}
+
+const peerConnector = "peer"
+
+// debezium starts it, paused; nil where there is no JVM with it.
+func (s *Session) debezium(ctx context.Context, v *servers, brokers []string, dir string) (*debezium, error) {
+	java, err := local.FindJava(os.Getenv, "connect")
+	if err != nil {
+		s.say("without Debezium: %v", err)
+		s.set("debezium", "not measured: "+err.Error())
+		return nil, nil
+	}
+	home, err := local.Open(dir, s.log)
+	if err != nil {
+		return nil, err
+	}
+	live := v.stack.Addresses.Live
+	connector := map[string]string{
+		"name": peerConnector, "connector.class": "io.debezium.connector.mariadb.MariaDbConnector", "tasks.max": "1",
+		"database.hostname": live.Host, "database.port": strconv.Itoa(live.Port), "database.user": live.User, "database.password": live.Password,
+		"database.server.id": "5400", "topic.prefix": "dbz", "database.include.list": live.Schema, "table.include.list": live.Schema + "." + captureTable,
+		"snapshot.mode":           "no_data",
+		"schema.history.internal": "io.debezium.storage.file.history.FileSchemaHistory", "schema.history.internal.file.filename": filepath.Join(dir, "history"),
+		"decimal.handling.mode": "string", "binary.handling.mode": "hex",
+		"topic.creation.default.replication.factor": "1", "topic.creation.default.partitions": strconv.Itoa(captureParts),
+	}
+	c, err := home.StartConnect(ctx, local.ConnectConfig{Name: "connect", Java: java, Brokers: brokers, Connectors: []map[string]string{connector}, HeapMiB: 512, JVM: fastJVM()})
+	if err != nil {
+		return nil, errors.Join(err, home.Close())
+	}
+	s.set("debezium", "MariaDB connector on Kafka Connect standalone, JSON without schemas, heap 512 MiB, its producer's defaults; paused by its REST interface while others are measured")
+	d := &debezium{home: home, connect: c, topic: "dbz." + live.Schema + "." + captureTable}
+	return d, d.ask(ctx, "pause")
+}
+
+func (d *debezium) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	return errors.Join(d.connect.Stop(ctx), d.home.Close())
+}
+
+// ask pauses or resumes the connector.
+func (d *debezium) ask(ctx context.Context, what string) error {
+	op := what + " debezium"
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+d.connect.Addr()+"/connectors/"+peerConnector+"/"+what, nil)
+	if err != nil {
+		return fault.Wrap(fault.Internal, op, err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fault.Wrap(fault.Unavailable, op, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= http.StatusBadRequest {
+		return fault.New(fault.Unavailable, op, "%s", resp.Status)
+	}
+	return nil
+}
+
+// cpu is what the worker's process has used, user and system.
+func (d *debezium) cpu() (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", d.connect.PID()))
+	if err != nil {
+		return 0, fault.Wrap(fault.Unavailable, "read cpu time", err)
+	}
+	_, rest, _ := strings.Cut(string(b), ") ")
+	f := strings.Fields(rest)
+	if len(f) < 13 {
+		return 0, fault.New(fault.Internal, "read cpu time", "%q", b)
+	}
+	ticks := 0
+	for _, t := range f[11:13] {
+		n, err := strconv.Atoi(t)
+		if err != nil {
+			return 0, fault.Wrap(fault.Internal, "read cpu time", err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond, nil // USER_HZ is 100 on Linux
+}
+
+// readDebezium lets the peer read the backlog.
+func (c *captureRun) readDebezium(ctx context.Context, _ string, rows int) (reading, error) {
+	base, err := c.ends(c.peer.topic)
+	if err != nil {
+		return reading{}, err
+	}
+	if err := c.peer.ask(ctx, "resume"); err != nil {
+		return reading{}, err
+	}
+	r, err := c.follow(ctx, c.peer.topic, base, base+int64(rows), c.peer.cpu)
+	return r, errors.Join(err, c.peer.ask(ctx, "pause"))
+}

@@ -1,0 +1,375 @@
+package canal
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+
+	"strata/catalog"
+	"strata/fault"
+)
+
+const (
+	maxUnsent = 48 << 20 // bytes of rows that were read and not sent, over all backfills
+	chunkRows = 20_000   // read in one snapshot: 0.1 s of reading
+	leastRows = 500
+	readBytes = 4 << 20
+	slackBeat = 8 // heartbeats whose changed keys are kept while no chunk is in hand
+)
+
+// fillPlace is what a backfill notes of itself: shards that are done, and the last key sent of the one in work.
+type fillPlace struct {
+	Done  []string    `json:"done,omitempty"`
+	Shard string      `json:"shard,omitempty"`
+	After catalog.Key `json:"after,omitempty"`
+}
+
+// fill is a backfill that is running. It belongs to the term's goroutine; a reader of its own reads ahead.
+type fill struct {
+	j       *job
+	l       *lane
+	place   fillPlace
+	shards  []TableShard // as last listed
+	shard   *TableShard  // in work; nil: to be listed
+	since   uint64       // every change after this heartbeat is in touched; 0: the next heartbeat will tell
+	touched map[rowName]uint64
+	chunks  []*chunk
+	rows    int    // of the next chunks
+	turn    int    // of the reader: what an older one hands over is dropped
+	reading bool   // there is a reader
+	whole   bool   // the reader has read the shard to its end
+	after   string // GTID set that the stream must reach before rows of an archive are sent; "": not known
+	end     context.CancelFunc
+}
+
+// chunk is what a reader has read.
+type chunk struct {
+	Chunk
+	from  catalog.Key // it begins after it
+	keys  []catalog.Key
+	at    int // rows before it are dealt with
+	bytes int64
+}
+
+// backfill begins to send the rows of a task's shards.
+func (o *office) backfill(j *job) {
+	f := &fill{j: j, l: j.lanes[0], touched: make(map[rowName]uint64), rows: chunkRows}
+	if j.task.Place != "" && json.Unmarshal([]byte(j.task.Place), &f.place) != nil {
+		f.place = fillPlace{}
+	}
+	j.fill, j.owes = f, true
+	c := o.t.care[f.l]
+	c.fills = append(c.fills, f)
+	o.list(f)
+}
+
+// list asks which shards there are, and goes on with the first that isn't done.
+func (o *office) list(f *fill) {
+	o.drop(f)
+	f.shard = nil
+	ctx := f.j.ctx
+	o.side.Go(func() error {
+		shards, err := o.cfg.Tables.Shards(ctx, f.l.d)
+		for err != nil && (passing(err) || fault.Is(err, fault.Stale)) && o.rest(ctx, o.every()) {
+			shards, err = o.cfg.Tables.Shards(ctx, f.l.d)
+		}
+		o.post(ctx, func(context.Context) error {
+			if err != nil {
+				o.close(f.j, Failed, fault.New(fault.KindOf(err), "list shards of dataset "+f.l.d.Name, "%w", err))
+				return nil
+			}
+			o.listed(f, shards)
+			return nil
+		})
+		return nil
+	})
+}
+
+// listed picks the next shard. None is skipped: one that a task names and that isn't there fails it.
+func (o *office) listed(f *fill, shards []TableShard) {
+	task := &f.j.task
+	named := func(name string) bool { return len(task.Shards) == 0 || slices.Contains(task.Shards, name) }
+	has := func(name string) bool {
+		return slices.ContainsFunc(shards, func(s TableShard) bool { return s.Holding.Shard.Table == name })
+	}
+	for _, name := range task.Shards {
+		if !has(name) && !slices.Contains(f.place.Done, name) {
+			o.close(f.j, Failed, fault.New(fault.NotFound, "backfill "+name, "no store has such a shard of dataset %s", f.l.d.Name))
+			return
+		}
+	}
+	if name := f.place.Shard; name != "" && !has(name) {
+		o.note(Evidence{What: "backfill", Who: "strata", Why: "the shard is gone", Detail: detail(map[string]any{"dataset": f.l.d.Name, "shard": name, "task": task.ID})})
+		f.done(name)
+	}
+	f.shards, task.Total = shards, 0
+	var next *TableShard
+	for i := range shards {
+		s := &shards[i]
+		name := s.Holding.Shard.Table
+		if !named(name) {
+			continue
+		}
+		task.Total += s.Rows
+		if next == nil && !slices.Contains(f.place.Done, name) && (f.place.Shard == "" || f.place.Shard == name) {
+			next = s
+		}
+	}
+	task.Total = max(task.Total, task.Done)
+	if next == nil {
+		task.Total = task.Done
+		o.complete(f.j)
+		return
+	}
+	f.shard = next
+	if f.place.Shard == "" {
+		f.place.Shard, f.place.After = next.Holding.Shard.Table, ""
+		if task.From != "" {
+			f.place.After = task.From
+		}
+	}
+	f.after = ""
+	o.resume(f)
+}
+
+// live reports whether the shard in work is the captured server's.
+func (f *fill) live() bool { return f.shard.Holding.Store == catalog.Live }
+
+// done notes that a shard is dealt with.
+func (f *fill) done(name string) {
+	f.place.Done = append(f.place.Done, name)
+	f.place.Shard, f.place.After = "", ""
+	f.j.task.Place = detail(f.place)
+}
+
+// again drops what was read and not sent: it is read anew in a snapshot that holds the next heartbeat.
+func (o *office) again(f *fill, why string) {
+	o.drop(f)
+	f.since = 0
+	clear(f.touched)
+	o.cfg.Log.Debug("chunks are read again", "dataset", f.l.d.Name, "why", why)
+}
+
+// crowded makes room where too many keys have changed: those before the oldest snapshot in hand aren't needed, and if that
+// isn't enough, less is read at a time.
+func (o *office) crowded(f *fill) {
+	o.prune(f, f.oldest())
+	if len(f.touched) > maxTouched/2 {
+		f.rows = max(leastRows, f.rows/2)
+		o.again(f, "too many rows change meanwhile")
+	}
+}
+
+// drop ends the reader and forgets what it has read.
+func (o *office) drop(f *fill) {
+	if f.end != nil {
+		f.end()
+		f.end = nil
+	}
+	for _, c := range f.chunks {
+		o.unsent.Add(-c.bytes)
+	}
+	f.chunks, f.reading, f.whole = nil, false, false
+	f.turn++
+	o.signal()
+}
+
+func (o *office) signal() {
+	select {
+	case o.room <- struct{}{}:
+	default:
+	}
+}
+
+// oldest is the oldest heartbeat of the chunks in hand; the largest number where there is none.
+func (f *fill) oldest() uint64 {
+	h := ^uint64(0)
+	for _, c := range f.chunks {
+		if c.Beat != 0 { // not of an archive
+			h = min(h, c.Beat)
+		}
+	}
+	return h
+}
+
+// prune forgets keys that changed before a heartbeat.
+func (o *office) prune(f *fill, floor uint64) {
+	floor = min(floor, o.lastBeat())
+	if f.since == 0 || floor <= f.since {
+		return
+	}
+	f.since = floor
+	for name, beat := range f.touched {
+		if beat < floor {
+			delete(f.touched, name)
+		}
+	}
+}
+
+// beatFor is called when the stream has passed a heartbeat.
+func (o *office) beatFor(f *fill, seq uint64) {
+	switch {
+	case f.since == 0:
+		f.since = seq
+	case len(f.chunks) > 0 && f.live() && f.chunks[0].Beat < seq && !o.xaKnown(f.l, f.chunks[0].Beat):
+		o.drop(f)
+	case len(f.touched) > 1000 && seq > slackBeat:
+		o.prune(f, min(f.oldest(), seq-slackBeat))
+	}
+	o.resume(f)
+}
+
+// resume starts the reader, where there is something to read.
+func (o *office) resume(f *fill) {
+	if f.reading || f.whole || f.shard == nil || f.since == 0 || f.j.fill != f || f.live() && !o.xaKnown(f.l, o.lastBeat()) {
+		return
+	}
+	ctx, end := context.WithCancel(f.j.ctx)
+	f.end, f.reading = end, true
+	r := &reader{o: o, ctx: ctx, f: f, turn: f.turn, d: f.l.d, holding: f.shard.Holding, to: f.j.task.To, at: f.place.After,
+		rows: f.rows, perSecond: f.j.task.RowsPerSecond, since: f.since}
+	o.side.Go(func() error {
+		r.run()
+		return nil
+	})
+}
+
+// arrived takes a chunk from the reader.
+func (o *office) arrived(f *fill, turn int, c *chunk) {
+	if turn != f.turn || f.j.fill != f {
+		o.unsent.Add(-c.bytes)
+		o.signal()
+		return
+	}
+	if f.live() && (f.since == 0 || c.Beat < f.since) {
+		// Older than what is known of changes. The next heartbeat starts a reader anew.
+		o.unsent.Add(-c.bytes)
+		o.drop(f)
+		return
+	}
+	f.chunks = append(f.chunks, c)
+	f.whole = c.End
+}
+
+// broke is called when a reader can't go on.
+func (o *office) broke(f *fill, turn int, err error) {
+	if turn != f.turn || f.j.fill != f {
+		return
+	}
+	switch {
+	case fault.Is(err, fault.Stale):
+		o.list(f)
+	case passing(err):
+		f.j.task.Err, o.t.dirty = err.Error(), true
+		o.drop(f) // the next heartbeat starts a reader anew
+	default:
+		o.close(f.j, Failed, fault.New(fault.KindOf(err), "backfill "+f.place.Shard, "%w", err).WithHint("%s", fault.HintOf(err)))
+	}
+}
+
+// ripe reports whether rows of the first chunk may be sent now: everything that its snapshot can show, but for XA, is in
+// the stream, and so in the topic; or else whether a shard is through.
+func (o *office) ripe(f *fill) bool {
+	if len(f.chunks) == 0 {
+		return f.whole && f.shard != nil
+	}
+	c := f.chunks[0]
+	if !f.live() {
+		return o.archived(f)
+	}
+	if o.lastBeat() <= c.Beat {
+		return false
+	}
+	return o.xaKnown(f.l, c.Beat)
+}
+
+// xaKnown reports whether it is known which keys XA transactions changed in the window before a heartbeat.
+func (o *office) xaKnown(l *lane, beat uint64) bool {
+	lost := max(o.xaLost, o.t.care[l].xaLost)
+	if lost == 0 {
+		return true
+	}
+	at, ok := o.beatOf(beat)
+	return ok && lost < at-xaWindow
+}
+
+// archived reports whether the stream says that live has released the shard at the epoch that was read.
+func (o *office) archived(f *fill) bool {
+	p, known := o.parts[partName{f.l.d.Name, f.shard.Holding.Shard.Table}]
+	if known {
+		return p.State == catalog.Released && p.Epoch == f.shard.Holding.Epoch
+	}
+	if f.after == "" {
+		return false
+	}
+	ok, err := o.cfg.Source.Reached(o.t.pos.GTID, f.after)
+	return err == nil && ok
+}
+
+// emit sends a slice of the first chunk, without the keys that the stream has sent since its snapshot.
+func (o *office) emit(ctx context.Context, f *fill) error {
+	if len(f.chunks) == 0 {
+		return o.shardDone(f)
+	}
+	if err := o.cfg.At("canal.backfill.before"); err != nil {
+		return err
+	}
+	c := f.chunks[0]
+	care := o.t.care[f.l]
+	at, _ := o.beatOf(c.Beat)
+	nowMs := o.cfg.Now().UnixMilli()
+	var left []RepairKey
+	end := min(c.at+sliceRows, len(c.Rows))
+	sent := 0
+	for ; c.at < end; c.at++ {
+		name := rowName{f.place.Shard, c.keys[c.at]}
+		if f.live() {
+			if x, ok := care.xa[name]; ok && (x.beat >= c.Beat || x.at >= at-xaWindow) {
+				left = append(left, RepairKey{Dataset: f.l.d.Name, Shard: name.shard, Key: name.key, Task: f.j.task.ID, Why: "changed by XA"})
+				continue
+			}
+			if beat, ok := f.touched[name]; ok && beat >= c.Beat {
+				continue
+			}
+		}
+		if err := o.t.sendRow(f.l, f.place.Shard, &c.Rows[c.at], nowMs); err != nil {
+			if !ofDataset(err) {
+				return err
+			}
+			o.close(f.j, Failed, fault.New(fault.KindOf(err), "backfill "+f.place.Shard, "row %s: %w", name.key, err))
+			return nil
+		}
+		sent++
+	}
+	if len(left) > 0 {
+		if err := o.cfg.Desk.Enqueue(ctx, left); err != nil {
+			return err
+		}
+	}
+	f.j.task.Done += int64(sent)
+	if c.at > 0 {
+		f.place.After = c.keys[c.at-1]
+	}
+	f.j.task.Err = ""
+	f.j.task.Place = detail(f.place)
+	o.t.dirty = true
+	if c.at == len(c.Rows) {
+		f.chunks[0] = nil
+		f.chunks = f.chunks[1:]
+		o.unsent.Add(-c.bytes)
+		o.signal()
+	}
+	o.t.l.note(func(s *Stats) { s.Backfilled += uint64(sent) })
+	if err := o.t.send(ctx); err != nil {
+		return err
+	}
+	return o.cfg.At("canal.backfill.after")
+}
+
+// shardDone goes on to the next shard, by a fresh list.
+func (o *office) shardDone(f *fill) error {
+	f.done(f.place.Shard)
+	o.t.dirty = true
+	o.list(f)
+	return nil
+}

@@ -1,0 +1,4 @@
+package control
+
+// Kept is for tests.
+func Kept(n, newest uint64) bool { return kept(n, newest) }

@@ -1,0 +1,545 @@
+package canal
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"strata/catalog"
+	"strata/fault"
+)
+
+// job is a task that this term is doing.
+type job struct {
+	task  Task // as it is stored after the next checkpoint
+	kept  Task // as it is stored
+	lanes []*lane
+	await string // GTID set which the stream must reach before stopped lanes go on; "": none
+	ctx   context.Context
+	end   context.CancelFunc // ends its goroutines
+	fill  *fill
+	owes  bool // it has enqueued keys
+}
+
+// tasks starts what may be started, and follows wishes.
+func (o *office) tasks(ctx context.Context, list []Task) error {
+	if !o.t.settled() || o.t.torn {
+		return nil
+	}
+	o.open = make(map[int64]bool, len(list))
+	for _, task := range list {
+		o.open[task.ID] = true
+	}
+	blocked := map[*lane]bool{}
+	for _, j := range o.jobs {
+		for _, l := range j.lanes {
+			blocked[l] = true
+		}
+	}
+	for _, task := range list {
+		if j := o.jobs[task.ID]; j != nil {
+			o.wish(j, task.Wish)
+			continue
+		}
+		if o.over[task.ID] {
+			continue
+		}
+		lanes := o.lanesOf(&task)
+		switch {
+		case len(lanes) == 0:
+			o.close(o.newJob(task, nil), Failed, fault.New(fault.NotFound, "start task", "there is no dataset %s", task.Dataset))
+		case task.Wish == End:
+			o.close(o.newJob(task, lanes), Ended, nil)
+		case task.Wish == Pause:
+			if task.State != Paused {
+				o.close(o.newJob(task, lanes), Paused, nil)
+			}
+		case slices.ContainsFunc(lanes, func(l *lane) bool { return blocked[l] }) || len(o.jobs) >= maxJobs:
+		default:
+			if err := o.start(ctx, o.newJob(task, lanes)); err != nil {
+				return err
+			}
+		}
+		if task.Wish == Run {
+			for _, l := range lanes {
+				blocked[l] = true
+			}
+		}
+	}
+	return nil
+}
+
+func (o *office) lanesOf(task *Task) []*lane {
+	if task.Dataset == "" && task.Kind != Backfill {
+		return slices.Clone(o.t.lanes)
+	}
+	return slices.DeleteFunc(slices.Clone(o.t.lanes), func(l *lane) bool { return l.d.Name != task.Dataset })
+}
+
+func (o *office) newJob(task Task, lanes []*lane) *job {
+	j := &job{task: task, kept: task, lanes: lanes}
+	j.ctx, j.end = context.WithCancel(o.ctx)
+	o.jobs[task.ID] = j
+	return j
+}
+
+func (o *office) wish(j *job, w Wish) {
+	switch {
+	case j.task.State != Running:
+	case w == Pause:
+		o.close(j, Paused, nil)
+	case w == End:
+		o.close(j, Ended, nil)
+	}
+}
+
+// start begins a task, or goes on with it. Stopped lanes go on once the stream is where the server is now: whatever was
+// sent of them before is older than that.
+func (o *office) start(ctx context.Context, j *job) error {
+	stopped := slices.DeleteFunc(slices.Clone(j.lanes), func(l *lane) bool { return l.stopped == nil })
+	if err := o.admit(j, stopped); err != nil {
+		o.close(j, Failed, err)
+		return nil
+	}
+	if j.task.Kind == Failover && !o.lowersFor(j) {
+		if o.orphans {
+			o.close(j, Ended, fault.New(fault.Stale, "fail over", "the server's history is what was sent again"))
+		} else {
+			j.end()
+			delete(o.jobs, j.task.ID)
+		}
+		return nil
+	}
+	o.note(Evidence{What: string(j.task.Kind), Who: j.task.Who, Why: j.task.Why, Detail: detail(j.task)})
+	j.task.State, j.task.Err = Running, ""
+	if err := o.store(ctx, j); err != nil || o.jobs[j.task.ID] == nil {
+		return err
+	}
+	if len(stopped) == 0 {
+		return o.enter(ctx, j)
+	}
+	o.side.Go(func() error {
+		at, err := o.present(j.ctx, stopped)
+		o.post(j.ctx, func(ctx context.Context) error {
+			if err != nil {
+				o.close(j, Failed, err)
+				return nil
+			}
+			j.await = at
+			return o.passed(ctx)
+		})
+		return nil
+	})
+	return nil
+}
+
+// admit refuses a task that would not mend a stopped dataset, and fills in where a rewind begins.
+func (o *office) admit(j *job, stopped []*lane) error {
+	task := &j.task
+	for _, l := range stopped {
+		if task.Kind == Backfill && (len(task.Shards) > 0 || task.From != "" || task.To != "") {
+			return fault.New(fault.Invalid, "backfill dataset "+l.d.Name, "it is stopped: %s", l.stopped.Reason).
+				WithHint("a part of it does not mend it: backfill the whole dataset")
+		}
+		if task.Kind != Rewind || task.GTID == "" {
+			continue
+		}
+		if ok, err := o.cfg.Source.Reached(l.stopped.Position.GTID, task.GTID); err != nil || !ok {
+			return fault.New(fault.Invalid, "rewind dataset "+l.d.Name, "it lacks changes since %s already, %v", l.stopped.Position.GTID, err).
+				WithHint("rewind it to that place or an earlier one, or without naming one")
+		}
+	}
+	if task.Kind != Rewind {
+		return nil
+	}
+	return o.admitRewind(j, stopped)
+}
+
+// present is where the server is now.
+func (o *office) present(ctx context.Context, lanes []*lane) (string, error) {
+	for {
+		at, err := o.askPresent(ctx, lanes)
+		if err == nil || !passing(err) && !fault.Is(err, fault.Stale) || !o.rest(ctx, pollLast) {
+			return at, err
+		}
+	}
+}
+
+func (o *office) askPresent(ctx context.Context, lanes []*lane) (string, error) {
+	for _, l := range slices.Concat(lanes, o.t.lanes) {
+		shards, err := o.cfg.Tables.Shards(ctx, l.d)
+		if err != nil {
+			return "", err
+		}
+		if len(shards) == 0 {
+			continue
+		}
+		k, err := o.cfg.Tables.Locked(ctx, l.d, shards[0].Holding.Shard.Table, nil)
+		return k.After, err
+	}
+	return "", nil // no table: nothing can have been sent
+}
+
+// passed looks whether the stream has reached what waits for it.
+func (o *office) passed(ctx context.Context) error {
+	for _, j := range o.jobs {
+		if j.await == "" {
+			continue
+		}
+		ok, err := o.cfg.Source.Reached(o.t.pos.GTID, j.await)
+		if err != nil {
+			return err
+		}
+		if ok && o.t.settled() {
+			j.await = ""
+			if err := o.enter(ctx, j); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range o.reads {
+		if r.ready {
+			continue
+		}
+		ok, err := o.cfg.Source.Reached(o.t.pos.GTID, r.found.After)
+		if err != nil {
+			return err
+		}
+		r.ready = ok
+	}
+	return nil
+}
+
+// enter lets stopped lanes go on, lowers claims, and begins the work itself.
+func (o *office) enter(ctx context.Context, j *job) error {
+	var place gatherPlace
+	if j.task.Kind == Rewind {
+		place = o.placeOf(j)
+	}
+	back := map[*lane]*Stopped{}
+	for _, l := range j.lanes {
+		was := l.stopped
+		if was != nil {
+			back[l] = was
+			if err := o.restore(ctx, l, j.task.Kind == Accept); err != nil {
+				for l, was := range back {
+					o.t.keepStopped(l, was)
+				}
+				return o.orFail(j, err)
+			}
+		}
+		claim := Mark{}
+		switch {
+		case j.task.Kind == Accept, j.task.Kind == Failover: // a failover has lowered it
+			continue
+		case j.task.Kind == Rewind:
+			claim.GTID = place.From.GTID
+		case was == nil && !holds(o.t.care[l].lowered, j.task.ID):
+			continue // nothing is known to be missing
+		case was == nil:
+			claim = o.t.care[l].lowered.Mark
+		}
+		if err := o.lower(l, j.task.ID, claim); err != nil {
+			return err
+		}
+	}
+	if len(back) > 0 {
+		// Only from now on may anything be sent: a successor must know that these lanes go on, and from where.
+		if err := o.t.checkpoint(ctx); err != nil {
+			return err
+		}
+		if err := o.cfg.At("canal.restore.after"); err != nil {
+			return err
+		}
+	}
+	if err := o.tell(ctx); err != nil {
+		return err
+	}
+	switch j.task.Kind {
+	case Accept:
+		o.close(j, Done, nil)
+	case Rewind:
+		if len(back) > 0 {
+			place.Target, place.Collected = o.t.pos.GTID, false
+		}
+		o.collect(j, place)
+	case Failover:
+		j.owes = true
+		o.complete(j)
+	case Backfill:
+		o.backfill(j)
+	}
+	return nil
+}
+
+// orFail fails a job by an error that concerns only its dataset, and returns others.
+func (o *office) orFail(j *job, err error) error {
+	if err == nil || !ofDataset(err) {
+		return err
+	}
+	o.close(j, Failed, err)
+	return nil
+}
+
+// restore lets a stopped lane go on from the present position.
+func (o *office) restore(ctx context.Context, l *lane, repaired bool) error {
+	t := o.t
+	if err := o.cfg.At("canal.restore.before"); err != nil {
+		return err
+	}
+	for _, d := range []*catalog.Dataset{l.d, {Name: DeadLetters(l.d.Name), Partitions: 1}} {
+		if err := o.cfg.Sink.Ensure(ctx, d, true); err != nil {
+			return err
+		}
+	}
+	if err := t.openTopic(ctx, l); err != nil {
+		return err
+	}
+	if err := t.producer.Flush(ctx); err != nil {
+		return err
+	}
+	for p := range l.parts {
+		pt := &l.parts[p]
+		open := t.producer.Acked(l.d.Name, int32(p)) - 1
+		number, highest, err := lastNumber(ctx, o.cfg.Sink, l.d.Name, int32(p), pt.from, open)
+		if err != nil {
+			return err
+		}
+		if highest > t.number.Load() {
+			return fault.New(fault.Conflict, "open partition", "%d of dataset %s was opened by term %d: %w", p, l.d.Name, highest, errTaken)
+		}
+		*pt = part{from: PartPosition{Offset: open, Number: number, Term: t.number.Load()}, number: number}
+		value := o.t.control(Resume{GTID: t.pos.GTID, LastNumber: number, Repaired: repaired})
+		t.queue(Record{Dataset: l.d.Name, Partition: int32(p), Value: value, Header: Header{Kind: KindResume, Number: number}})
+	}
+	l.stopped = nil
+	t.l.note(func(s *Stats) { delete(s.Stopped, l.d.Name) })
+	o.cfg.Log.Info("dataset goes on", "dataset", l.d.Name, "pos", t.pos.GTID)
+	return t.send(ctx)
+}
+
+// lastNumber is the number of the partition's last record that counts before offset `to`, whatever the topic went through.
+func lastNumber(ctx context.Context, sink Sink, dataset string, partition int32, from PartPosition, to int64) (number uint64, highest uint32, err error) {
+	first, _, err := sink.Bounds(ctx, dataset, partition)
+	if err != nil {
+		return 0, 0, err
+	}
+	gate := Gate{}
+	if from.Offset >= first && from.Offset <= to {
+		first, number, gate.Highest = from.Offset, from.Number, from.Term
+	}
+	err = sink.Read(ctx, dataset, partition, first, to, func(r *Record) error {
+		if gate.Pass(&r.Header) && r.Header.Kind.Counts() {
+			number = r.Header.Number
+		}
+		return nil
+	})
+	return number, gate.Highest, err
+}
+
+// store writes how a job stands; a term that is over is an error, a task that is gone closes the job.
+func (o *office) store(ctx context.Context, j *job) error {
+	if err := o.cfg.At("canal.advance.before"); err != nil {
+		return err
+	}
+	_, ok, err := o.cfg.Desk.Advance(ctx, o.t.number.Load(), j.task)
+	if err != nil && passing(err) && j.kept.State != j.task.State && j.task.State == Running {
+		j.end() // not begun; the next look at the desk tries again
+		delete(o.jobs, j.task.ID)
+		return nil
+	}
+	if err == nil && !ok {
+		err = o.t.check(ctx)
+		j.end()
+		delete(o.jobs, j.task.ID)
+		o.over[j.task.ID] = true
+	}
+	if err != nil {
+		return err
+	}
+	j.kept = j.task
+	return o.cfg.At("canal.advance.after")
+}
+
+// advance stores what changed; everything that it says is acknowledged and in the checkpoint.
+func (o *office) advance(ctx context.Context) error {
+	for id, j := range o.jobs {
+		final := j.task.State != Running
+		if !final && j.task.Place == j.kept.Place && j.task.Done == j.kept.Done && j.task.Total == j.kept.Total && j.task.Err == j.kept.Err {
+			continue
+		}
+		if err := o.store(ctx, j); err != nil {
+			return err
+		}
+		if final {
+			delete(o.jobs, id)
+			o.note(Evidence{What: string(j.task.Kind), Who: j.task.Who, Why: j.task.Why, Detail: detail(j.task)})
+		}
+	}
+	return nil
+}
+
+// close ends the work on a task; the desk is told after the next checkpoint.
+func (o *office) close(j *job, state TaskState, err error) {
+	j.end()
+	j.await = ""
+	if j.fill != nil {
+		o.drop(j.fill)
+		j.fill = nil
+	}
+	for _, l := range j.lanes {
+		c := o.t.care[l]
+		c.fills = slices.DeleteFunc(c.fills, func(f *fill) bool { return f.j == j })
+	}
+	j.task.State, j.task.Err = state, ""
+	if err != nil {
+		j.task.Err = err.Error()
+		if hint := fault.HintOf(err); hint != "" {
+			j.task.Err += " (" + hint + ")"
+		}
+	}
+	o.over[j.task.ID] = state != Paused
+	o.t.dirty, o.t.hurry = true, true
+	if state == Failed {
+		o.cfg.Log.Error("task failed", "task", j.task.ID, "kind", string(j.task.Kind), "dataset", j.task.Dataset, "err", err)
+	}
+	if state == Done {
+		for _, l := range j.lanes {
+			o.heal(l, j)
+		}
+	}
+}
+
+// complete waits until the keys of a job are repaired, then it is done.
+func (o *office) complete(j *job) {
+	if !j.owes {
+		o.close(j, Done, nil)
+		return
+	}
+	o.side.Go(func() error {
+		for {
+			left, err := o.cfg.Desk.Left(j.ctx, j.task.ID)
+			if err == nil && left == 0 {
+				o.post(j.ctx, func(context.Context) error {
+					o.close(j, Done, nil)
+					return nil
+				})
+				return nil
+			}
+			if err != nil && !passing(err) && !errors.Is(err, context.Canceled) {
+				o.post(j.ctx, func(context.Context) error { return err })
+				return nil
+			}
+			if !o.rest(j.ctx, o.every()) {
+				return nil
+			}
+		}
+	})
+}
+
+// holds reports whether a lowered claim waits for the task.
+func holds(low *Lowered, id int64) bool { return low != nil && slices.Contains(low.Tasks, id) }
+
+func (o *office) lowersFor(j *job) bool {
+	return slices.ContainsFunc(j.lanes, func(l *lane) bool { return holds(o.t.care[l].lowered, j.task.ID) })
+}
+
+// lower holds a lane's marks down to a claim until the task is done.
+func (o *office) lower(l *lane, id int64, claim Mark) error {
+	c := o.t.care[l]
+	o.t.dirty = true
+	if c.lowered == nil {
+		c.lowered, c.tell = &Lowered{Mark: claim, Tasks: []int64{id}}, true
+		return nil
+	}
+	if !slices.Contains(c.lowered.Tasks, id) {
+		c.lowered.Tasks = append(c.lowered.Tasks, id)
+	}
+	if claim == c.lowered.Mark {
+		return nil
+	}
+	// The lower of both; where that can't be told, nothing.
+	lower := Mark{}
+	if claim.GTID != "" && c.lowered.Mark.GTID != "" {
+		ok, err := o.cfg.Source.Reached(c.lowered.Mark.GTID, claim.GTID)
+		if err != nil {
+			return err
+		}
+		if lower = c.lowered.Mark; ok {
+			lower = claim
+		}
+	}
+	if lower != c.lowered.Mark {
+		c.lowered.Mark, c.tell = lower, true
+	}
+	return nil
+}
+
+// tell sends lowered claims that were not sent yet, once that may be.
+func (o *office) tell(ctx context.Context) error {
+	if !o.t.settled() {
+		return nil
+	}
+	for _, l := range o.t.live() {
+		c := o.t.care[l]
+		if !c.tell {
+			continue
+		}
+		c.tell = false
+		value := o.t.control(c.lowered.Mark)
+		for p := range l.parts {
+			o.t.queueMark(l, p, value, "")
+		}
+		o.t.dirty = true
+	}
+	return o.t.send(ctx)
+}
+
+// heal takes a task that is done from what holds a lane's claim down. Failed ones before it are healed by a task that mends
+// all they would have: a whole backfill, an acceptance, or a rewind to the claim or further back.
+func (o *office) heal(l *lane, j *job) {
+	c := o.t.care[l]
+	if c.lowered == nil {
+		return
+	}
+	whole := j.task.Kind == Accept || j.task.Kind == Backfill && len(j.task.Shards) == 0 && j.task.From == "" && j.task.To == ""
+	if j.task.Kind == Rewind && c.lowered.Mark.GTID != "" {
+		from := o.placeOf(j).From.GTID
+		ok, err := o.cfg.Source.Reached(c.lowered.Mark.GTID, from)
+		whole = err == nil && ok
+	}
+	c.lowered.Tasks = slices.DeleteFunc(c.lowered.Tasks, func(id int64) bool { return id == j.task.ID || whole && o.dead(id) })
+	o.t.dirty = true
+}
+
+// dead reports whether a task is not open any more, as the desk last said.
+func (o *office) dead(id int64) bool { return !o.open[id] && !o.added[id] }
+
+// lift sends what says that nothing is missing any more, where no task holds a claim down, and lets marks flow again.
+func (o *office) lift(ctx context.Context) error {
+	if !o.t.settled() {
+		return nil
+	}
+	for _, l := range o.t.live() {
+		c := o.t.care[l]
+		if c.lowered == nil || len(c.lowered.Tasks) > 0 {
+			continue
+		}
+		if err := o.cfg.At("canal.lift.before"); err != nil {
+			return err
+		}
+		for p := range l.parts {
+			n := l.parts[p].number
+			value := o.t.control(Resume{GTID: o.t.pos.GTID, LastNumber: n, Repaired: true})
+			o.t.queue(Record{Dataset: l.d.Name, Partition: int32(p), Value: value, Header: Header{Kind: KindResume, Number: n}})
+		}
+		c.lowered, c.tell, o.t.dirty = nil, false, true
+		if err := o.t.send(ctx); err != nil {
+			return err
+		}
+		if err := o.cfg.At("canal.lift.after"); err != nil {
+			return err
+		}
+	}
+	return nil
+}

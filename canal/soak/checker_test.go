@@ -1,0 +1,147 @@
+package soak
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+// checker replays a topic by the documented wire form and nothing else of strata's.
+type checker struct {
+	topic  string
+	rows   map[string]map[string]any // by key: the row as it is now; a deleted one is absent
+	newest map[string]float64        // by key: the highest v that was seen, of deletes too
+	parts  []checkedPart
+	counts map[string]int // records by kind
+	forks  bool           // the source's history was replaced by another one, in which v begins again
+	wrong  []string
+}
+
+type checkedPart struct {
+	next   int64 // offset
+	term   uint32
+	number uint64
+	seq    uint64
+	seqOf  uint32 // the term of seq
+}
+
+func newChecker(topic string, partitions int) *checker {
+	return &checker{topic: topic, rows: map[string]map[string]any{}, newest: map[string]float64{}, parts: make([]checkedPart, partitions), counts: map[string]int{}}
+}
+
+func (c *checker) fault(format string, args ...any) {
+	if len(c.wrong) < 20 {
+		c.wrong = append(c.wrong, c.topic+": "+fmt.Sprintf(format, args...))
+	}
+}
+
+// read takes what has come since the last call.
+func (c *checker) read(client sarama.Client) error {
+	consumer, err := sarama.NewConsumerFromClient(client)
+	if err != nil {
+		return err
+	}
+	defer consumer.Close()
+	for p := range c.parts {
+		end, err := client.GetOffset(c.topic, int32(p), sarama.OffsetNewest)
+		if err != nil {
+			return err
+		}
+		if c.parts[p].next >= end {
+			continue
+		}
+		from, err := consumer.ConsumePartition(c.topic, int32(p), c.parts[p].next)
+		if err != nil {
+			return err
+		}
+		for c.parts[p].next < end {
+			select {
+			case m := <-from.Messages():
+				c.take(p, m)
+				c.parts[p].next = m.Offset + 1
+			case <-time.After(30 * time.Second):
+				_ = from.Close()
+				return fmt.Errorf("%s partition %d: nothing comes at offset %d, the end is %d", c.topic, p, c.parts[p].next, end)
+			}
+		}
+		if err := from.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take judges one record.
+func (c *checker) take(p int, m *sarama.ConsumerMessage) {
+	h := map[string][]byte{}
+	for _, x := range m.Headers {
+		h[string(x.Key)] = x.Value
+	}
+	if len(h["t"]) != 4 || len(h["s"]) != 8 || len(h["p"]) != 8 || len(h["k"]) != 1 {
+		c.fault("partition %d offset %d: headers %v", p, m.Offset, h)
+		return
+	}
+	at := &c.parts[p]
+	term, seq, number, kind := binary.BigEndian.Uint32(h["t"]), binary.BigEndian.Uint64(h["s"]), binary.BigEndian.Uint64(h["p"]), string(h["k"])
+	if term < at.term {
+		c.counts["dropped"]++
+		return // a dead leader's
+	}
+	c.counts[kind]++
+	if kind == "o" {
+		at.term = term
+	}
+	if term != at.term {
+		c.fault("partition %d offset %d: term %d without its open after %d", p, m.Offset, term, at.term)
+	}
+	if at.seqOf == term && seq <= at.seq {
+		c.fault("partition %d offset %d: seq %d after %d", p, m.Offset, seq, at.seq)
+	}
+	at.seq, at.seqOf = seq, term
+	if strings.Contains("cbm", kind) {
+		if number != at.number+1 {
+			c.fault("partition %d offset %d: number %d after %d", p, m.Offset, number, at.number)
+		}
+		at.number = number
+	}
+	if kind == "c" || kind == "b" {
+		c.image(p, m)
+	}
+}
+
+// image applies a row image; v of the row never goes back.
+func (c *checker) image(p int, m *sarama.ConsumerMessage) {
+	var e struct {
+		Op            string          `json:"op"`
+		Before, After map[string]any  `json:"-"`
+		B             json.RawMessage `json:"before"`
+		A             json.RawMessage `json:"after"`
+	}
+	if err := json.Unmarshal(m.Value, &e); err != nil {
+		c.fault("partition %d offset %d: %v", p, m.Offset, err)
+		return
+	}
+	_ = json.Unmarshal(e.B, &e.Before)
+	_ = json.Unmarshal(e.A, &e.After)
+	key, row := string(m.Key), e.After
+	if e.Op == "d" {
+		row = e.Before
+	}
+	if v, ok := row["v"].(float64); ok {
+		if v < c.newest[key] && !c.forks {
+			c.fault("partition %d offset %d: %s of %s has v %v after %v", p, m.Offset, e.Op, key, v, c.newest[key])
+		}
+		c.newest[key] = v
+	} else if e.Op != "d" {
+		c.fault("partition %d offset %d: %s of %s without v: %s", p, m.Offset, e.Op, key, m.Value)
+	}
+	if e.Op == "d" {
+		delete(c.rows, key)
+		return
+	}
+	c.rows[key] = e.After
+}

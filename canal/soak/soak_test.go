@@ -1,0 +1,457 @@
+package soak
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"strata/local"
+	"strata/local/localtest"
+)
+
+const (
+	limit      = 4 * time.Minute // of one wait; a loaded machine needs minutes
+	partitions = 3
+	events     = 8   // of one round
+	between    = 120 // commits
+)
+
+// program is the binary under test, built once.
+var program string
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "st")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		program = filepath.Join(dir, "strata")
+		var out []byte
+		if out, err = exec.Command("go", "build", "-o", program, "strata/cmd/strata").CombinedOutput(); err != nil {
+			err = fmt.Errorf("%w: %s", err, out)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "build strata:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// server is a database that can be killed.
+type server interface {
+	Addr() string
+	Kill() error
+	Restart(ctx context.Context) error
+	Pause() error
+	Resume() error
+}
+
+// broker is a Kafka that can be killed; one that can't is only used.
+type broker interface {
+	Brokers() []string
+	Kill() error
+	Restart(ctx context.Context) error
+}
+
+// rig is one round.
+type rig struct {
+	t       *testing.T
+	rnd     *rand.Rand
+	live    server
+	liveDSN string
+	db      *sql.DB
+	wire    *local.Proxy // between live and capture
+	kafka   broker       // nil: in this process, and not to be killed
+	brokers []string
+	config  string
+	procs   []*proc
+	load    *load
+	ends    float64
+	forks   bool // the live database's history is replaced by another one
+}
+
+// proc is one serving process.
+type proc struct {
+	config string
+	roles  string
+	cmd    *exec.Cmd
+	out    bytes.Buffer
+	mu     sync.Mutex
+	ended  chan struct{}
+}
+
+// Write is part of io.Writer.
+func (p *proc) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.out.Len() > 1<<20 {
+		p.out.Next(1 << 19)
+	}
+	return p.out.Write(b)
+}
+
+func (p *proc) tail() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	lines := strings.Split(strings.TrimSpace(p.out.String()), "\n")
+	return strings.Join(lines[max(0, len(lines)-30):], "\n")
+}
+
+func (p *proc) start() error {
+	p.cmd = exec.Command(program, "serve", "-v", "-c", p.config, "--roles="+p.roles)
+	p.cmd.Stdout, p.cmd.Stderr = p, p
+	p.cmd.Dir = os.TempDir()
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "STRATA_") {
+			p.cmd.Env = append(p.cmd.Env, v)
+		}
+	}
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	p.ended = ended
+	cmd := p.cmd
+	go func() {
+		_ = cmd.Wait() // its state is asked for by whoever needs it
+		close(ended)
+	}()
+	return nil
+}
+
+func (p *proc) kill() {
+	_ = syscall.Kill(p.cmd.Process.Pid, syscall.SIGKILL) // it may have ended
+	<-p.ended
+}
+
+// again starts a process that has ended by itself: one that met a server's absence at its start, for instance.
+func (p *proc) again() error {
+	select {
+	case <-p.ended:
+		return p.start()
+	default:
+		return nil
+	}
+}
+
+func (r *rig) fatal(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// leader is the index of the process that leads now, or -1.
+func (r *rig) leader() int {
+	cmd := exec.Command(program, "canal", "status", "--json", "-c", r.config)
+	out, _ := cmd.Output() // exit 1 says that something is stopped
+	var s struct {
+		Leader string `json:"leader"`
+	}
+	if json.Unmarshal(out, &s) != nil {
+		return -1
+	}
+	for i, p := range r.procs {
+		if _, pid, ok := strings.Cut(s.Leader, ":"); ok && pid == strconv.Itoa(p.cmd.Process.Pid) {
+			return i
+		}
+	}
+	return -1
+}
+
+// event does one thing to one of the parts.
+func (r *rig) event() string {
+	ctx := r.t.Context()
+	switch n := r.rnd.IntN(9); n {
+	case 0, 1:
+		i := r.rnd.IntN(len(r.procs))
+		if n == 0 {
+			i = max(r.leader(), 0)
+		}
+		r.procs[i].kill()
+		r.fatal(r.procs[i].start())
+		return fmt.Sprint("killed process ", i)
+	case 2, 3:
+		r.fatal(r.live.Kill())
+		r.fatal(r.live.Restart(ctx))
+		return "killed the live database"
+	case 4, 5:
+		if r.kafka == nil {
+			r.wire.Cut()
+			return "cut the wire"
+		}
+		r.fatal(r.kafka.Kill())
+		r.fatal(r.kafka.Restart(ctx))
+		return "killed Kafka"
+	case 6:
+		r.wire.Cut()
+		return "cut the wire"
+	case 7:
+		r.wire.CutAfter(int64(r.rnd.IntN(200_000)))
+		return "cut the wire inside something"
+	default:
+		i := max(r.leader(), 0)
+		p := r.procs[i].cmd.Process
+		r.fatal(p.Signal(syscall.SIGSTOP))
+		localtest.Eventually(r.t, limit, "another leader", func() (bool, error) {
+			for _, o := range r.procs {
+				if o != r.procs[i] {
+					r.fatal(o.again())
+				}
+			}
+			now := r.leader()
+			return now >= 0 && now != i, nil
+		})
+		r.fatal(p.Signal(syscall.SIGCONT))
+		return fmt.Sprintf("process %d slept while another led", i)
+	}
+}
+
+// round runs a load with events in between, and then the proof.
+func (r *rig) round() {
+	r.write(func() {
+		for range events {
+			r.commits(between)
+			r.t.Log(r.event())
+		}
+	})
+	r.proof()
+}
+
+// write runs a load beside f, and leaves nothing of it open.
+func (r *rig) write(f func()) {
+	ctx, cancel := context.WithCancel(r.t.Context())
+	defer cancel()
+	var writers sync.WaitGroup
+	for range 4 {
+		seed := r.rnd.Uint64()
+		writers.Go(func() { r.load.run(ctx, rand.New(rand.NewPCG(seed, 1))) })
+	}
+	f()
+	cancel()
+	writers.Wait()
+	localtest.Eventually(r.t, limit, "the end of what was prepared", func() (bool, error) { return r.load.settle(r.t.Context()) })
+}
+
+// commits waits until the load has committed so many transactions more.
+func (r *rig) commits(n int64) {
+	goal := r.load.commits.Load() + n
+	localtest.Eventually(r.t, limit, "commits", func() (bool, error) { return r.load.commits.Load() >= goal, r.alive() })
+}
+
+// alive starts again what has ended by itself.
+func (r *rig) alive() error {
+	for _, p := range r.procs {
+		if err := p.again(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// proof waits until the last change is in its topic and compares topics with tables.
+func (r *rig) proof() {
+	t := r.t
+	r.ends++
+	localtest.Exec(t, r.db, "REPLACE INTO orders VALUES (999999, ?, 'the end', 0, '2026-11-22')", r.ends)
+	localtest.Exec(t, r.db, "REPLACE INTO item_202611 VALUES (999999, '2026-11-22', ?, NULL)", r.ends)
+	cfg := sarama.NewConfig()
+	cfg.Version = sarama.V2_8_0_0
+	client, err := sarama.NewClient(r.brokers, cfg)
+	r.fatal(err)
+	defer client.Close()
+	orders, items := newChecker("strata.orders", partitions), newChecker("strata.items", partitions)
+	orders.forks, items.forks = r.forks, r.forks
+	localtest.Eventually(t, limit, "the last changes in their topics", func() (bool, error) {
+		if err := errors.Join(r.alive(), orders.read(client), items.read(client)); err != nil {
+			return false, err
+		}
+		return orders.rows[`{"id":999999}`]["v"] == r.ends && items.rows[`{"n":999999,"at":"2026-11-22 00:00:00.000"}`]["v"] == r.ends, nil
+	})
+	want := r.table("SELECT CONCAT('{\"id\":', id, '}'), v, note, CAST(amount AS CHAR), CAST(at AS CHAR) FROM orders")
+	compare(t, "orders", want, orders, "note", "amount", "at")
+	want = r.table("SELECT CONCAT('{\"n\":', n, ',\"at\":\"', at, '\"}'), v, LOWER(HEX(what)), CAST(at AS CHAR) FROM (SELECT * FROM item_202610 UNION ALL SELECT * FROM item_202611) x")
+	compare(t, "items", want, items, "what", "at")
+	t.Logf("%d commits; orders %d rows, records %v; items %d rows, records %v; load's last error: %v",
+		r.load.commits.Load(), len(orders.rows), orders.counts, len(items.rows), items.counts, r.load.last)
+}
+
+// table is rows by key, as text.
+func (r *rig) table(query string) map[string][]string {
+	rows, err := r.db.QueryContext(r.t.Context(), query)
+	r.fatal(err)
+	defer rows.Close()
+	columns, err := rows.Columns()
+	r.fatal(err)
+	out := map[string][]string{}
+	for rows.Next() {
+		cells := make([]sql.NullString, len(columns))
+		into := make([]any, len(columns))
+		for i := range cells {
+			into[i] = &cells[i]
+		}
+		r.fatal(rows.Scan(into...))
+		var text []string
+		for _, c := range cells[1:] {
+			if !c.Valid {
+				c.String = "<nil>"
+			}
+			text = append(text, c.String)
+		}
+		out[cells[0].String] = text
+	}
+	r.fatal(rows.Err())
+	return out
+}
+
+// compare reports what the topic's replay has otherwise than the table; columns are those after v.
+func compare(t *testing.T, name string, want map[string][]string, c *checker, columns ...string) {
+	t.Helper()
+	for _, w := range c.wrong {
+		t.Error(w)
+	}
+	differ := 0
+	say := func(format string, args ...any) {
+		if differ++; differ < 10 {
+			t.Errorf(format, args...)
+		}
+	}
+	seen := map[string]bool{}
+	for key, row := range c.rows {
+		w, ok := want[key]
+		if !ok {
+			say("%s: %s is in the topic, not in the table", name, key)
+			continue
+		}
+		seen[key] = true
+		got := []string{fmt.Sprint(int64(row["v"].(float64)))}
+		for _, col := range columns {
+			got = append(got, fmt.Sprint(row[col]))
+		}
+		if strings.Join(got, "|") != strings.Join(w, "|") {
+			say("%s %s: topic %v, table %v", name, key, got, w)
+		}
+	}
+	for k := range want {
+		if !seen[k] {
+			say("%s: %s is in the table, not in the topic", name, k)
+		}
+	}
+	if differ > 0 {
+		t.Errorf("%s: %d rows differ", name, differ)
+	}
+}
+
+// newRig makes the servers of a round. kafka nil: one in this process, which is not killed.
+func newRig(t *testing.T, seed uint64, live server, liveDSN string, kafka broker, roles ...string) *rig {
+	t.Helper()
+	r := &rig{t: t, rnd: rand.New(rand.NewPCG(seed, 7)), live: live, liveDSN: liveDSN, kafka: kafka, db: localtest.DB(t, liveDSN)}
+	if kafka != nil {
+		r.brokers = kafka.Brokers()
+	} else {
+		r.brokers = localtest.Kafka(t).Brokers()
+	}
+	for _, q := range tables {
+		localtest.Exec(t, r.db, q)
+	}
+	r.load = &load{db: r.db, xa: true}
+	archive := localtest.Shared(t)
+	wire, err := local.NewProxy(live.Addr())
+	r.fatal(err)
+	t.Cleanup(func() { _ = wire.Close() })
+	r.wire = wire
+	control, store := localtest.Schema(t, archive), localtest.Schema(t, archive)
+	text := fmt.Sprintf(`data: %q
+live: {dsn: %q}
+offline: {dsn: %q}
+archive: {dsn: %q}
+control: {dsn: %q}
+kafka: {brokers: [%q]}
+http: "127.0.0.1:0"
+heartbeat_ms: 200
+datasets:
+  - {name: orders, partitions: %d}
+  - {name: items, table: item, time: at, shards: month, partitions: %d}
+`, t.TempDir(), liveDSN, strings.Replace(liveDSN, live.Addr(), wire.Addr(), 1), store, control, strings.Join(r.brokers, `","`), partitions, partitions)
+	r.config = filepath.Join(t.TempDir(), "strata.yaml")
+	r.fatal(os.WriteFile(r.config, []byte(text), 0o600))
+	t.Cleanup(func() { // before the servers go
+		for _, p := range r.procs {
+			_ = p.cmd.Process.Signal(syscall.SIGCONT)
+			p.kill()
+			if t.Failed() {
+				t.Logf("seed %d; a process said:\n%s", seed, p.tail())
+			}
+		}
+	})
+	for _, roles := range roles {
+		p := &proc{config: r.config, roles: roles}
+		r.procs = append(r.procs, p)
+		r.fatal(p.start())
+		localtest.Eventually(t, limit, "a leader", func() (bool, error) { return r.leader() >= 0, r.alive() })
+	}
+	return r
+}
+
+// TestCapture_survives: one seed, with the Kafka of this process.
+func TestCapture_survives(t *testing.T) {
+	m := localtest.Maria(t)
+	newRig(t, 1, m, localtest.Schema(t, m), nil, "canal", "canal").round()
+}
+
+// TestCapture_survives_with_Kafka: one seed, with a real Kafka that is killed too.
+func TestCapture_survives_with_Kafka(t *testing.T) { mariaRound(t, 2) }
+
+// TestCapture_survives_on_MySQL: the same from a real MySQL.
+func TestCapture_survives_on_MySQL(t *testing.T) { mysqlRound(t, 3) }
+
+// TestSoak_capture and the next are rounds with a seed each.
+func TestSoak_capture(t *testing.T) { rounds(t, mariaRound) }
+
+func TestSoak_capture_on_MySQL(t *testing.T) { rounds(t, mysqlRound) }
+
+func mariaRound(t *testing.T, seed uint64) {
+	k := localtest.StartKafka(t, localtest.Home(t), local.JavaKafkaConfig{Name: "kafka"})
+	m := localtest.Maria(t)
+	newRig(t, seed, m, localtest.Schema(t, m), k, "canal", "canal").round()
+}
+
+func mysqlRound(t *testing.T, seed uint64) {
+	h := localtest.Home(t)
+	m := localtest.StartMySQL(t, h, local.MySQLConfig{Name: "live"})
+	k := localtest.StartKafka(t, h, local.JavaKafkaConfig{Name: "kafka"})
+	newRig(t, seed, m, localtest.Schema(t, m), k, "canal", "canal").round()
+}
+
+// rounds calls f as often as `make soak` wants, each with a seed of its own, until one fails.
+func rounds(t *testing.T, f func(t *testing.T, seed uint64)) {
+	t.Helper()
+	n, err := strconv.Atoi(os.Getenv("STRATA_SOAK_ROUNDS"))
+	if err != nil || n < 1 {
+		t.Skip("set STRATA_SOAK_ROUNDS; make soak")
+	}
+	first, _ := strconv.ParseUint(os.Getenv("STRATA_SOAK_SEED"), 10, 64)
+	for i := range n {
+		seed := first + uint64(i)
+		if !t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { f(t, seed) }) {
+			return
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package survey
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"strata/catalog"
+)
+
+// group is the tables of one dataset.
+type group struct {
+	base   string
+	scheme catalog.Scheme // empty: one table
+	shards []*table       // by time
+	late   []*table
+}
+
+// all are the tables of the group.
+func (g *group) all() []*table { return append(slices.Clone(g.shards), g.late...) }
+
+// model is the table whose columns count: the newest shard.
+func (g *group) model() *table { return g.shards[len(g.shards)-1] }
+
+// differing names the tables that don't look like the model.
+func (g *group) differing() (out []string) {
+	want := g.model().shape()
+	for _, t := range g.all() {
+		if t.shape() != want {
+			out = append(out, t.name)
+		}
+	}
+	return out
+}
+
+// dateOf reads a table's name as a shard's.
+func dateOf(name string) (base string, from time.Time, digits int, ok bool) {
+	at := strings.LastIndexByte(name, '_')
+	if at < 1 {
+		return "", from, 0, false
+	}
+	suffix := name[at+1:]
+	layout := map[int]string{8: "20060102", 6: "200601", 4: "2006"}[len(suffix)]
+	from, err := time.Parse(layout, suffix)
+	if layout == "" || err != nil || from.Year() < 1990 || from.Year() > 2100 {
+		return "", from, 0, false
+	}
+	return name[:at], from, len(suffix), true
+}
+
+// groups puts tables together, by base name; what can't be put anywhere goes to the survey's refused.
+func groups(tables []*table, s *Survey) []*group {
+	plain, byBase := map[string]*table{}, map[string]*group{}
+	for _, t := range tables {
+		if base, _, _, ok := dateOf(t.name); ok {
+			if byBase[base] == nil {
+				byBase[base] = &group{base: base}
+			}
+			byBase[base].shards = append(byBase[base].shards, t)
+			continue
+		}
+		plain[t.name] = t
+	}
+	refuse := func(reason string, list ...*table) {
+		for _, t := range list {
+			s.Refused = append(s.Refused, Refused{t.name, reason})
+		}
+	}
+	var out []*group
+	for base, g := range byBase {
+		if p := plain[base]; p != nil && len(g.shards) == 1 {
+			plain[g.shards[0].name] = g.shards[0] // a copy of the plain one
+			continue
+		} else if p != nil {
+			refuse(fmt.Sprintf("it has the plain name of %d shards such as %s, and no dataset can have both: rename it", len(g.shards), g.shards[0].name), p)
+			delete(plain, base)
+		}
+		if reason := g.order(); reason != "" {
+			refuse(reason, g.shards...)
+			continue
+		}
+		out = append(out, g)
+	}
+	for _, t := range tables {
+		base, _, ok := strings.Cut(t.name, "_late_")
+		if g := byBase[base]; ok && g != nil && len(g.scheme) > 0 {
+			if _, is := (&catalog.Dataset{Name: "x", Table: base, Scheme: g.scheme}).ShardOf(t.name); is {
+				g.late = append(g.late, t)
+				delete(plain, t.name)
+			}
+		}
+	}
+	for _, t := range plain {
+		out = append(out, &group{base: t.name, shards: []*table{t}})
+	}
+	slices.SortFunc(out, func(a, b *group) int { return strings.Compare(a.base, b.base) })
+	return out
+}
+
+// order sorts the shards by time and finds their scheme; a reason says why there is none.
+func (g *group) order() string {
+	type dated struct {
+		t      *table
+		from   time.Time
+		digits int
+	}
+	list := make([]dated, len(g.shards))
+	mondays := true
+	days := 0
+	for i, t := range g.shards {
+		_, from, digits, _ := dateOf(t.name)
+		list[i] = dated{t, from, digits}
+		if digits == 8 {
+			days++
+			mondays = mondays && from.Weekday() == time.Monday
+		}
+	}
+	// At one instant the coarser one comes first, so that it is seen to overlap.
+	slices.SortFunc(list, func(a, b dated) int {
+		if c := a.from.Compare(b.from); c != 0 {
+			return c
+		}
+		return a.digits - b.digits
+	})
+	fine := catalog.Daily
+	if mondays && days > 1 {
+		fine = catalog.Weekly
+	}
+	interval := map[int]catalog.Interval{4: catalog.Yearly, 6: catalog.Monthly, 8: fine}
+	var scheme catalog.Scheme
+	for i, e := range list {
+		g.shards[i] = e.t
+		v := interval[e.digits]
+		switch {
+		case len(scheme) == 0:
+			scheme = catalog.Scheme{{From: catalog.MinInstant, Interval: v}}
+		case scheme[len(scheme)-1].Interval != v:
+			scheme = append(scheme, catalog.Step{From: catalog.At(e.from), Interval: v})
+		}
+	}
+	if err := scheme.Validate(); err != nil {
+		return "the names of its shards don't follow one another: " + err.Error()
+	}
+	d := catalog.Dataset{Name: "x", Table: g.base, Scheme: scheme}
+	for _, t := range g.shards {
+		if _, ok := d.ShardOf(t.name); !ok {
+			return fmt.Sprintf("%s does not fit between the other shards of %s", t.name, g.base)
+		}
+	}
+	if len(g.base) > 48 {
+		return "its name is not letters, digits and underscores, at most 48"
+	}
+	g.scheme = scheme
+	return ""
+}
