@@ -154,8 +154,50 @@ func (c *captureRun) close() error {
 	return errors.Join(err, c.client.Close())
 }
 
+// prime adds rows until the peer, which begins somewhere after its start, sends them; then it is paused, at that place. Rows
+// that come before are read by strata alone.
+func (c *captureRun) prime(ctx context.Context) error {
+	if c.peer == nil {
+		return nil
+	}
+	// The server waits for a reader that is stopped.
+	if _, err := c.v.live.ExecContext(ctx, "SET GLOBAL net_write_timeout=3600"); err != nil {
+		return fault.Wrap(fault.Unavailable, "set time-out", err)
+	}
+	tick := time.NewTicker(300 * time.Millisecond)
+	defer tick.Stop()
+	first := c.next
+	for seen, quiet := int64(0), 0; quiet < 10; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fault.Wrap(fault.Interrupted, "wait for debezium", ctx.Err())
+		}
+		if seen == 0 {
+			if _, err := c.v.live.ExecContext(ctx, c.insert(1)); err != nil {
+				return fault.Wrap(fault.Unavailable, "load rows", err)
+			}
+		}
+		now, err := c.ends(c.peer.topic)
+		if err != nil {
+			return err
+		}
+		if quiet++; now != seen || now == 0 {
+			seen, quiet = now, 0
+		}
+	}
+	if err := c.peer.connect.Pause(); err != nil {
+		return err
+	}
+	_, err := c.readStrata(ctx, "", c.next-first)
+	return err
+}
+
 // warmUp lets every side read some rows.
 func (c *captureRun) warmUp(ctx context.Context) error {
+	if err := c.prime(ctx); err != nil {
+		return err
+	}
 	from, err := c.position(ctx)
 	if err != nil {
 		return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -47,9 +46,7 @@ type debezium struct {
 	topic   string
 }
 
-const peerConnector = "peer"
-
-// debezium starts it, paused; nil where there is no JVM with it.
+// debezium starts it; nil where there is no JVM with it.
 func (s *Session) debezium(ctx context.Context, v *servers, brokers []string, dir string) (*debezium, error) {
 	java, err := local.FindJava(os.Getenv, "connect")
 	if err != nil {
@@ -63,10 +60,10 @@ func (s *Session) debezium(ctx context.Context, v *servers, brokers []string, di
 	}
 	live := v.stack.Addresses.Live
 	connector := map[string]string{
-		"name": peerConnector, "connector.class": "io.debezium.connector.mariadb.MariaDbConnector", "tasks.max": "1",
+		"name": "peer", "connector.class": "io.debezium.connector.mariadb.MariaDbConnector", "tasks.max": "1",
 		"database.hostname": live.Host, "database.port": strconv.Itoa(live.Port), "database.user": live.User, "database.password": live.Password,
 		"database.server.id": "5400", "topic.prefix": "dbz", "database.include.list": live.Schema, "table.include.list": live.Schema + "." + captureTable,
-		"snapshot.mode":           "no_data",
+		"snapshot.mode": "no_data", "connect.keep.alive": "false",
 		"schema.history.internal": "io.debezium.storage.file.history.FileSchemaHistory", "schema.history.internal.file.filename": filepath.Join(dir, "history"),
 		"decimal.handling.mode": "string", "binary.handling.mode": "hex",
 		"topic.creation.default.replication.factor": "1", "topic.creation.default.partitions": strconv.Itoa(captureParts),
@@ -75,33 +72,14 @@ func (s *Session) debezium(ctx context.Context, v *servers, brokers []string, di
 	if err != nil {
 		return nil, errors.Join(err, home.Close())
 	}
-	s.set("debezium", "MariaDB connector on Kafka Connect standalone, JSON without schemas, heap 512 MiB, its producer's defaults; paused by its REST interface while others are measured")
-	d := &debezium{home: home, connect: c, topic: "dbz." + live.Schema + "." + captureTable}
-	return d, d.ask(ctx, "pause")
+	s.set("debezium", "MariaDB connector on Kafka Connect standalone, JSON without schemas, heap 512 MiB, its producer's defaults; its process is stopped by SIGSTOP while others are measured")
+	return &debezium{home: home, connect: c, topic: "dbz." + live.Schema + "." + captureTable}, nil
 }
 
 func (d *debezium) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	return errors.Join(d.connect.Stop(ctx), d.home.Close())
-}
-
-// ask pauses or resumes the connector.
-func (d *debezium) ask(ctx context.Context, what string) error {
-	op := what + " debezium"
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+d.connect.Addr()+"/connectors/"+peerConnector+"/"+what, nil)
-	if err != nil {
-		return fault.Wrap(fault.Internal, op, err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fault.Wrap(fault.Unavailable, op, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode >= http.StatusBadRequest {
-		return fault.New(fault.Unavailable, op, "%s", resp.Status)
-	}
-	return nil
+	return errors.Join(d.connect.Resume(), d.connect.Stop(ctx), d.home.Close())
 }
 
 // cpu is what the worker's process has used, user and system.
@@ -132,9 +110,9 @@ func (c *captureRun) readDebezium(ctx context.Context, _ string, rows int) (read
 	if err != nil {
 		return reading{}, err
 	}
-	if err := c.peer.ask(ctx, "resume"); err != nil {
+	if err := c.peer.connect.Resume(); err != nil {
 		return reading{}, err
 	}
 	r, err := c.follow(ctx, c.peer.topic, base, base+int64(rows), c.peer.cpu)
-	return r, errors.Join(err, c.peer.ask(ctx, "pause"))
+	return r, errors.Join(err, c.peer.connect.Pause())
 }

@@ -224,6 +224,9 @@ func moved(from, to TableName) []Alteration {
 
 func (p *parser) create(s Statement) []Alteration {
 	replaced := p.skip("OR", "REPLACE")
+	if replaced && (p.skip("DATABASE") || p.skip("SCHEMA")) {
+		return []Alteration{{Table: TableName{Schema: p.next().text}, What: "drop", Effect: Gone}}
+	}
 	if !p.skip("TABLE") {
 		return nil // TEMPORARY too
 	}

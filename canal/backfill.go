@@ -22,6 +22,10 @@ type fillPlace struct {
 	Done  []string    `json:"done,omitempty"`
 	Shard string      `json:"shard,omitempty"`
 	After catalog.Key `json:"after,omitempty"`
+	// From is where the topic's partitions ended when a stopped dataset went on; Swept: what was sent before that, and not
+	// since, is in the repair queue.
+	From  []int64 `json:"from,omitempty"`
+	Swept bool    `json:"swept,omitempty"`
 }
 
 // fill is a backfill that is running. It belongs to the term's goroutine; a reader of its own reads ahead.
@@ -35,6 +39,7 @@ type fill struct {
 	touched map[rowName]uint64
 	chunks  []*chunk
 	rows    int    // of the next chunks
+	lists   int    // how often shards were asked for
 	turn    int    // of the reader: what an older one hands over is dropped
 	reading bool   // there is a reader
 	whole   bool   // the reader has read the shard to its end
@@ -51,11 +56,16 @@ type chunk struct {
 	bytes int64
 }
 
-// backfill begins to send the rows of a task's shards.
-func (o *office) backfill(j *job) {
+// backfill begins to send the rows of a task's shards; of a dataset that was stopped, from the beginning.
+func (o *office) backfill(j *job, stopped bool) {
 	f := &fill{j: j, l: j.lanes[0], touched: make(map[rowName]uint64), rows: chunkRows}
 	if j.task.Place != "" && json.Unmarshal([]byte(j.task.Place), &f.place) != nil {
 		f.place = fillPlace{}
+	}
+	whole := len(j.task.Shards) == 0 && j.task.From == "" && j.task.To == ""
+	if stopped || whole && j.task.Place == "" && holds(o.t.care[f.l].lowered, j.task.ID) { // or was, in a term that didn't note it
+		f.place = fillPlace{From: o.ends(f.l)}
+		j.task.Place, o.t.dirty = detail(f.place), true
 	}
 	j.fill, j.owes = f, true
 	c := o.t.care[f.l]
@@ -67,13 +77,17 @@ func (o *office) backfill(j *job) {
 func (o *office) list(f *fill) {
 	o.drop(f)
 	f.shard = nil
-	ctx := f.j.ctx
+	f.lists++
+	ctx, nth := f.j.ctx, f.lists
 	o.side.Go(func() error {
 		shards, err := o.cfg.Tables.Shards(ctx, f.l.d)
 		for err != nil && (passing(err) || fault.Is(err, fault.Stale)) && o.rest(ctx, o.every()) {
 			shards, err = o.cfg.Tables.Shards(ctx, f.l.d)
 		}
-		o.post(ctx, func(context.Context) error {
+		o.postOf(f.j, func(context.Context) error {
+			if nth != f.lists { // it is listed again
+				return nil
+			}
 			if err != nil {
 				o.close(f.j, Failed, fault.New(fault.KindOf(err), "list shards of dataset "+f.l.d.Name, "%w", err))
 				return nil
@@ -92,15 +106,18 @@ func (o *office) listed(f *fill, shards []TableShard) {
 	has := func(name string) bool {
 		return slices.ContainsFunc(shards, func(s TableShard) bool { return s.Holding.Shard.Table == name })
 	}
+	if name := f.place.Shard; name != "" && !has(name) {
+		o.shardGone(f, name)
+	}
 	for _, name := range task.Shards {
-		if !has(name) && !slices.Contains(f.place.Done, name) {
+		switch {
+		case has(name) || slices.Contains(f.place.Done, name):
+		case task.Who == self: // it was there when a statement changed it
+			o.shardGone(f, name)
+		default:
 			o.close(f.j, Failed, fault.New(fault.NotFound, "backfill "+name, "no store has such a shard of dataset %s", f.l.d.Name))
 			return
 		}
-	}
-	if name := f.place.Shard; name != "" && !has(name) {
-		o.note(Evidence{What: "backfill", Who: "strata", Why: "the shard is gone", Detail: detail(map[string]any{"dataset": f.l.d.Name, "shard": name, "task": task.ID})})
-		f.done(name)
 	}
 	f.shards, task.Total = shards, 0
 	var next *TableShard
@@ -118,7 +135,7 @@ func (o *office) listed(f *fill, shards []TableShard) {
 	task.Total = max(task.Total, task.Done)
 	if next == nil {
 		task.Total = task.Done
-		o.complete(f.j)
+		o.leftovers(f)
 		return
 	}
 	f.shard = next
@@ -130,6 +147,16 @@ func (o *office) listed(f *fill, shards []TableShard) {
 	}
 	f.after = ""
 	o.resume(f)
+}
+
+// shardGone leaves out a shard that was there when the task began, or was made.
+func (o *office) shardGone(f *fill, name string) {
+	o.note(Evidence{What: "backfill", Who: self, Why: "the shard is gone", Detail: detail(map[string]any{"dataset": f.l.d.Name, "shard": name, "task": f.j.task.ID})})
+	at, after := f.place.Shard, f.place.After
+	f.done(name)
+	if at != name {
+		f.place.Shard, f.place.After = at, after
+	}
 }
 
 // live reports whether the shard in work is the captured server's.
@@ -213,6 +240,8 @@ func (o *office) beatFor(f *fill, seq uint64) {
 		f.since = seq
 	case len(f.chunks) > 0 && f.live() && f.chunks[0].Beat < seq && !o.xaKnown(f.l, f.chunks[0].Beat):
 		o.drop(f)
+	case f.shard != nil && !f.live() && o.elsewhere(f):
+		o.list(f)
 	case len(f.touched) > 1000 && seq > slackBeat:
 		o.prune(f, min(f.oldest(), seq-slackBeat))
 	}
@@ -295,15 +324,42 @@ func (o *office) xaKnown(l *lane, beat uint64) bool {
 
 // archived reports whether the stream says that live has released the shard at the epoch that was read.
 func (o *office) archived(f *fill) bool {
-	p, known := o.parts[partName{f.l.d.Name, f.shard.Holding.Shard.Table}]
-	if known {
-		return p.State == catalog.Released && p.Epoch == f.shard.Holding.Epoch
+	if _, known := o.parts[partName{f.l.d.Name, f.shard.Holding.Shard.Table}]; known {
+		return !o.elsewhere(f)
 	}
 	if f.after == "" {
 		return false
 	}
 	ok, err := o.cfg.Source.Reached(o.t.pos.GTID, f.after)
 	return err == nil && ok
+}
+
+// elsewhere reports whether the stream says that an archive's shard is not, or not any more, where it is read.
+func (o *office) elsewhere(f *fill) bool {
+	p, known := o.parts[partName{f.l.d.Name, f.shard.Holding.Shard.Table}]
+	return known && (p.State != catalog.Released || p.Epoch != f.shard.Holding.Epoch)
+}
+
+// leave puts those keys of the rows from at to end into the repair queue that XA transactions changed about when they were
+// read, and returns them.
+func (o *office) leave(ctx context.Context, f *fill, end int) (map[catalog.Key]bool, error) {
+	c, care := f.chunks[0], o.t.care[f.l]
+	if !f.live() || len(care.xa) == 0 {
+		return nil, nil
+	}
+	read, _ := o.beatOf(c.Beat)
+	left := map[catalog.Key]bool{}
+	var keys []RepairKey
+	for _, k := range c.keys[c.at:end] {
+		if x, ok := care.xa[rowName{f.place.Shard, k}]; ok && (x.beat >= c.Beat || x.at >= read-xaWindow) {
+			left[k] = true
+			keys = append(keys, RepairKey{Dataset: f.l.d.Name, Shard: f.place.Shard, Key: k, Task: f.j.task.ID, Why: "changed by XA"})
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	return left, o.cfg.Desk.Enqueue(ctx, keys)
 }
 
 // emit sends a slice of the first chunk, without the keys that the stream has sent since its snapshot.
@@ -315,36 +371,31 @@ func (o *office) emit(ctx context.Context, f *fill) error {
 		return err
 	}
 	c := f.chunks[0]
-	care := o.t.care[f.l]
-	at, _ := o.beatOf(c.Beat)
 	nowMs := o.cfg.Now().UnixMilli()
-	var left []RepairKey
 	end := min(c.at+sliceRows, len(c.Rows))
+	left, err := o.leave(ctx, f, end)
+	if err != nil && passing(err) {
+		f.j.task.Err, o.t.dirty = err.Error(), true
+		o.drop(f) // the next heartbeat starts a reader anew
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	sent := 0
 	for ; c.at < end; c.at++ {
 		name := rowName{f.place.Shard, c.keys[c.at]}
-		if f.live() {
-			if x, ok := care.xa[name]; ok && (x.beat >= c.Beat || x.at >= at-xaWindow) {
-				left = append(left, RepairKey{Dataset: f.l.d.Name, Shard: name.shard, Key: name.key, Task: f.j.task.ID, Why: "changed by XA"})
-				continue
-			}
-			if beat, ok := f.touched[name]; ok && beat >= c.Beat {
-				continue
-			}
+		if beat, ok := f.touched[name]; f.live() && (left[name.key] || ok && beat >= c.Beat) {
+			continue
 		}
 		if err := o.t.sendRow(f.l, f.place.Shard, &c.Rows[c.at], nowMs); err != nil {
 			if !ofDataset(err) {
 				return err
 			}
 			o.close(f.j, Failed, fault.New(fault.KindOf(err), "backfill "+f.place.Shard, "row %s: %w", name.key, err))
-			return nil
+			return o.t.send(ctx) // the rows before it have their numbers
 		}
 		sent++
-	}
-	if len(left) > 0 {
-		if err := o.cfg.Desk.Enqueue(ctx, left); err != nil {
-			return err
-		}
 	}
 	f.j.task.Done += int64(sent)
 	if c.at > 0 {

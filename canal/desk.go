@@ -111,6 +111,10 @@ type Status struct {
 	Stopped  map[string]Stopped  `json:"stopped"`
 	Lowered  map[string]Lowered  `json:"lowered"`
 	Alarms   map[string]string   `json:"alarms"` // the last one, by table
+	// Err is what keeps the leader from reading its source, or why its term ended, where no other one has reported since; Hint is
+	// what to do.
+	Err  string `json:"err,omitempty"`
+	Hint string `json:"hint,omitempty"`
 }
 
 // Desk keeps what operators and leaders want done beside the stream. Every write that takes a term happens only while that
@@ -122,12 +126,13 @@ type Desk interface {
 	AddTask(ctx context.Context, term uint32, t Task) (id int64, ok bool, err error)
 	// Advance stores State, Done, Total, Place and Err of a task, and returns its Wish as it is now.
 	Advance(ctx context.Context, term uint32, t Task) (w Wish, ok bool, err error)
-	// Enqueue adds keys; one that is there already, by dataset, shard and key, is made due now and belongs to the new task,
-	// if that isn't 0. A key twice in one call is one.
+	// Enqueue adds keys; one that is there already, by dataset, shard and key, is made due now and belongs to the later of
+	// both tasks. A key twice in one call is one.
 	Enqueue(ctx context.Context, keys []RepairKey) error
-	// Due returns up to n keys that are due, oldest first.
+	// Due returns up to n keys that are due, oldest first. No key is put off for long by a clock that is set back.
 	Due(ctx context.Context, n int) ([]RepairKey, error)
-	// Left counts the keys of a task; of all for task 0.
+	// Left counts the keys of a task, and those of its datasets (all where it names none) that belong to later tasks, since
+	// some may have been its own; all keys for task 0.
 	Left(ctx context.Context, task int64) (int64, error)
 	// Settle removes done, and makes later due again after the pause with one more in Tries. A key that was enqueued again
 	// after it was returned by Due stays as it is; one that is not there any more is no error.

@@ -15,8 +15,7 @@ type care struct {
 	watched map[rowName]*watch
 	alarms  uint64 // statements that changed its tables, in this term
 
-	xa    map[rowName]xaTouch
-	xaNew []rowName // of xa, since the last heartbeat
+	xa map[rowName]xaTouch
 	// xaLost is the time of XA commits whose keys are not known, MaxInstant until a heartbeat comes; 0: all are known.
 	xaLost catalog.Instant
 }
@@ -65,32 +64,33 @@ func (c *care) touch(ch *Change, x *Txn, beat uint64) {
 		for _, f := range c.fills {
 			f.touched[name] = beat
 		}
-		if x.XACommit {
-			if len(c.xa) >= maxTouched {
-				clear(c.xa)
-				c.xaNew, c.xaLost = c.xaNew[:0], catalog.MaxInstant
-			}
-			c.xa[name] = xaTouch{beat, catalog.MaxInstant}
-			c.xaNew = append(c.xaNew, name)
+	}
+	if x.XACommit {
+		c.touchXA(ch, beat)
+	}
+}
+
+// touchXA records a change of an XA transaction whose outcome was read.
+func (c *care) touchXA(ch *Change, beat uint64) {
+	keys, n := c.keys.of(ch)
+	for _, k := range keys[:n] {
+		if len(c.xa) >= maxTouched {
+			clear(c.xa)
+			c.xaLost = catalog.MaxInstant
 		}
+		c.xa[rowName{ch.Shard, k}] = xaTouch{beat, catalog.MaxInstant}
 	}
 }
 
 // beat dates the XA transactions since the last heartbeat, and forgets those that no snapshot can miss any more: needed is
 // the time of the oldest snapshot in hand.
 func (c *care) beat(at, needed catalog.Instant) {
-	if c.xaLost == catalog.MaxInstant {
-		c.xaLost = at
-	}
-	for _, name := range c.xaNew {
-		touch := c.xa[name]
-		touch.at = at
-		c.xa[name] = touch
-	}
-	c.xaNew = c.xaNew[:0]
+	c.xaLost = min(c.xaLost, at)
 	for name, touch := range c.xa {
 		if touch.at < needed-2*xaWindow {
 			delete(c.xa, name)
+		} else if touch.at > at { // it is new, or the clock was set back
+			c.xa[name] = xaTouch{touch.beat, at}
 		}
 	}
 }

@@ -20,7 +20,12 @@ const (
 	pollLast     = time.Second      // between two looks at the desk
 	rememberLast = 10 * time.Second // between two checkpoints that are kept
 	keptBeats    = 4096
+	maxRewinds   = 2    // streams that they read at a time: a source has few
+	maxNotes     = 4096 // lines that wait for a desk that is away
 )
+
+// self is who wants what strata does of its own accord.
+const self = "strata"
 
 // office is a term's work for the desk. All of it belongs to the term's goroutine but the goroutines in side, which read
 // from the desk and from tables, and hand over what they found as a function through inbox.
@@ -32,29 +37,35 @@ type office struct {
 	inbox chan func(context.Context) error
 	kick  chan struct{} // something may be due at the desk
 
-	jobs   map[int64]*job
-	over   map[int64]bool // tasks that are not to be started again in this term
-	open   map[int64]bool // tasks that the desk has, as it last said
-	added  map[int64]bool // and those added by this term
-	parts  map[partName]catalog.Part
-	beats  []Beat // the last ones, ascending
-	xaLost catalog.Instant
+	jobs  map[int64]*job
+	over  map[int64]bool // tasks that are not to be started again in this term
+	open  map[int64]bool // tasks that the desk has, as it last said
+	added map[int64]bool // and those added by this term
+	parts map[partName]catalog.Part
+	beats []Beat // the last ones, ascending
+	// started: the server was started, and what is in doubt is not queued yet.
+	started bool
+	xaLost  catalog.Instant
 
 	reads   []*reading // keys that were read for repair
 	settle  settlement
 	unsent  atomic.Int64 // bytes of rows that were read and not sent yet
 	room    chan struct{}
-	notes   []Evidence // to be recorded
-	kept    time.Time  // when a checkpoint was remembered
-	letters uint64
-	orphans bool // the stream has passed the place where a failover would have begun
+	notes   []Evidence     // to be recorded
+	last    *Checkpoint    // that was reported
+	kept    time.Time      // when a checkpoint was remembered
+	waiting atomic.Int64   // keys in the queue, as last counted
+	rewinds chan struct{}  // a place for each stream beside the main one
+	lostOf  map[*lane]bool // what was sent of another history is being repaired, and stands in the tails
+	past    int            // histories that were left
+	orphans bool           // the stream has passed the place where a failover would have begun
 }
 
 type partName struct{ dataset, shard string }
 
 func newOffice(t *term) *office {
 	return &office{t: t, cfg: t.cfg, inbox: make(chan func(context.Context) error, 16), kick: make(chan struct{}, 1), jobs: make(map[int64]*job),
-		over: make(map[int64]bool), added: make(map[int64]bool), parts: make(map[partName]catalog.Part), room: make(chan struct{}, 1)}
+		over: make(map[int64]bool), added: make(map[int64]bool), parts: make(map[partName]catalog.Part), room: make(chan struct{}, 1), rewinds: make(chan struct{}, maxRewinds), lostOf: make(map[*lane]bool)}
 }
 
 // begin starts the goroutines beside the stream; end ends them and waits.
@@ -92,6 +103,16 @@ func (o *office) post(ctx context.Context, f func(context.Context) error) bool {
 	}
 }
 
+// postOf hands f over for a job; it is not called any more once the job's work was ended.
+func (o *office) postOf(j *job, f func(context.Context) error) bool {
+	return o.post(j.ctx, func(ctx context.Context) error {
+		if j.ctx.Err() != nil {
+			return nil
+		}
+		return f(ctx)
+	})
+}
+
 // rest waits; false: ctx ended.
 func (o *office) rest(ctx context.Context, pause time.Duration) bool {
 	timer := time.NewTimer(pause)
@@ -108,7 +129,11 @@ func (o *office) rest(ctx context.Context, pause time.Duration) bool {
 func (o *office) poll(ctx context.Context) {
 	quiet := false
 	for {
+		began := time.Now()
 		list, err := o.cfg.Desk.Tasks(ctx)
+		if left, e := o.cfg.Desk.Left(ctx, 0); e == nil {
+			o.waiting.Store(left)
+		}
 		switch {
 		case err == nil:
 			quiet = false
@@ -117,18 +142,29 @@ func (o *office) poll(ctx context.Context) {
 			quiet = true
 			o.cfg.Log.Warn("desk is away, tasks wait", "pipeline", o.cfg.Name, "err", err)
 		}
-		if !o.rest(ctx, o.every()) {
+		if !o.rest(ctx, o.pause(time.Since(began))) {
 			return
 		}
 	}
 }
 
+// pause is how long to wait before asking again what took so long: a queue of millions takes a while to count.
+func (o *office) pause(took time.Duration) time.Duration { return max(o.every(), 10*took) }
+
 // before is called with a transaction that is about to be sent.
 func (o *office) before(ctx context.Context, x *Txn) error {
+	if err := o.doubt(ctx, x); err != nil {
+		return err
+	}
 	if err := o.foresee(ctx, x); err != nil {
 		return err
 	}
 	listens := x.XACommit
+	for i := range x.Undone {
+		if l := o.t.byData[x.Undone[i].Dataset]; l != nil {
+			o.t.care[l].touchXA(&x.Undone[i], o.lastBeat())
+		}
+	}
 	for _, c := range o.t.care {
 		listens = listens || c.listens()
 	}
@@ -165,16 +201,7 @@ func (o *office) after(ctx context.Context, x *Txn) error {
 	if x.Beat == nil {
 		return o.passed(ctx)
 	}
-	o.beats = append(o.beats, *x.Beat)
-	if len(o.beats) > 2*keptBeats {
-		o.beats = slices.Delete(o.beats, 0, keptBeats)
-	}
-	if o.t.xaTime == catalog.MaxInstant {
-		o.t.xaTime = x.Beat.At
-	}
-	if o.xaLost == catalog.MaxInstant {
-		o.xaLost = x.Beat.At
-	}
+	o.remember(*x.Beat)
 	o.orphans = true
 	for _, l := range o.t.lanes {
 		c := o.t.care[l]
@@ -190,6 +217,27 @@ func (o *office) after(ctx context.Context, x *Txn) error {
 		}
 	}
 	return o.passed(ctx)
+}
+
+// remember keeps a heartbeat. After a clock was set back nothing is later than now, or what waits for a time after it would
+// wait for as long; and heartbeats that begin anew are another row's.
+func (o *office) remember(b Beat) {
+	if b.Seq <= o.lastBeat() {
+		o.beats = nil
+		for _, c := range o.t.care {
+			for _, f := range c.fills {
+				o.again(f, "heartbeats begin anew")
+			}
+		}
+	}
+	for i := len(o.beats) - 1; i >= 0 && o.beats[i].At > b.At; i-- {
+		o.beats[i].At = b.At
+	}
+	o.beats = append(o.beats, b)
+	if len(o.beats) > 2*keptBeats {
+		o.beats = slices.Delete(o.beats, 0, keptBeats)
+	}
+	o.t.xaTime, o.xaLost = min(o.t.xaTime, b.At), min(o.xaLost, b.At)
 }
 
 func (o *office) lastBeat() uint64 {
@@ -231,13 +279,22 @@ func (t *term) settled() bool {
 	return true
 }
 
+// laneOf is the dataset's lane; nil: it isn't configured.
+func (o *office) laneOf(dataset string) *lane {
+	for _, l := range o.t.lanes {
+		if l.d.Name == dataset {
+			return l
+		}
+	}
+	return nil
+}
+
 // alarm acts on a statement that changed a captured table.
 func (o *office) alarm(ctx context.Context, x *Txn, a *Alarm) error {
-	i := slices.IndexFunc(o.t.lanes, func(l *lane) bool { return l.d.Name == a.Dataset })
-	if i < 0 {
+	l := o.laneOf(a.Dataset)
+	if l == nil {
 		return nil
 	}
-	l := o.t.lanes[i]
 	c := o.t.care[l]
 	c.alarms++
 	for _, f := range c.fills {
@@ -264,7 +321,7 @@ func (o *office) alarm(ctx context.Context, x *Txn, a *Alarm) error {
 
 // automatic adds a task of strata's own, unless there is an open one for the same reason.
 func (o *office) automatic(ctx context.Context, task Task) (int64, error) {
-	task.Who = "strata"
+	task.Who = self
 	open, err := o.cfg.Desk.Tasks(ctx)
 	if err != nil {
 		return 0, err
@@ -308,6 +365,10 @@ func (o *office) mend(ctx context.Context) error {
 // note keeps a line for the evidence log until it is recorded, at the next checkpoint.
 func (o *office) note(e Evidence) {
 	e.At, e.Term = o.cfg.Now(), o.t.number.Load()
+	if len(o.notes) == maxNotes { // the log has them
+		o.cfg.Log.Error("evidence can't be recorded and is left out", "pipeline", o.cfg.Name, "what", o.notes[0].What, "why", o.notes[0].Why, "detail", o.notes[0].Detail)
+		o.notes = o.notes[1:]
+	}
 	o.notes = append(o.notes, e)
 	o.t.dirty = true
 }
@@ -340,7 +401,7 @@ func (o *office) saved(ctx context.Context, c *Checkpoint) error {
 		}
 		o.kept = now
 	}
-	return o.away(o.report(ctx, c))
+	return o.away(o.report(ctx, c, nil))
 }
 
 // away makes nothing of a desk that does not answer: what was to be written is written after the next checkpoint.
@@ -362,12 +423,15 @@ func (o *office) taken(what string) error {
 	return fault.New(fault.Conflict, what, "term %d: %w", o.t.number.Load(), errTaken)
 }
 
-// report stores how the leader stands.
-func (o *office) report(ctx context.Context, c *Checkpoint) error {
+// report stores how the leader stands; cause is what keeps it from reading the source.
+func (o *office) report(ctx context.Context, c *Checkpoint, cause error) error {
 	st := o.t.l.Stats()
 	now := o.cfg.Now()
-	s := Status{Term: c.Term, Leader: o.cfg.Holder, At: now, Source: st.Source, GTID: c.Position.GTID, Beat: st.Beat, LagMs: -1, Records: st.Records,
-		Letters: st.Letters, OpenXA: c.Position.XA, Spilled: st.Spilled, Numbers: map[string][]uint64{}, Stopped: c.Stopped, Lowered: c.Lowered, Alarms: st.LastAlarm}
+	s := Status{Term: c.Term, Leader: o.cfg.Holder, At: now, Source: o.t.endpoint(), GTID: c.Position.GTID, Beat: st.Beat, LagMs: -1, Records: st.Records,
+		Letters: st.Letters, OpenXA: c.Position.XA, Spilled: o.t.spilled(), Numbers: map[string][]uint64{}, Stopped: c.Stopped, Lowered: c.Lowered, Alarms: st.LastAlarm}
+	if cause != nil {
+		s.Err, s.Hint = cause.Error(), fault.HintOf(cause)
+	}
 	if st.Beat.Seq != 0 {
 		s.LagMs = max(0, now.Sub(st.Beat.At.Time()).Milliseconds())
 	}
@@ -376,16 +440,29 @@ func (o *office) report(ctx context.Context, c *Checkpoint) error {
 			s.Numbers[name] = append(s.Numbers[name], p.Number)
 		}
 	}
-	left, err := o.cfg.Desk.Left(ctx, 0)
-	if err != nil {
-		return err
-	}
-	s.ToRepair = left
+	s.ToRepair, o.last = o.waiting.Load(), c
 	ok, err := o.cfg.Desk.Report(ctx, c.Term, s)
 	if err == nil && !ok {
 		err = o.taken("report status")
 	}
 	return err
+}
+
+// idle tells how the leader stands while nothing comes: its lag, what it is reading.
+func (o *office) idle(ctx context.Context) error {
+	if o.last == nil {
+		return nil
+	}
+	return o.away(o.report(ctx, o.last, nil))
+}
+
+// halted tells what keeps the leader from reading its source.
+func (o *office) halted(ctx context.Context, cause error) error {
+	c := o.last
+	if c == nil {
+		c = o.t.snapshot()
+	}
+	return o.away(o.report(ctx, c, cause))
 }
 
 // ready reports whether there is something to do beside the stream now.

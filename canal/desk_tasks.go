@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"strata/catalog"
 	"strata/fault"
@@ -29,6 +30,7 @@ func (o *office) tasks(ctx context.Context, list []Task) error {
 	o.open = make(map[int64]bool, len(list))
 	for _, task := range list {
 		o.open[task.ID] = true
+		delete(o.added, task.ID)
 	}
 	blocked := map[*lane]bool{}
 	for _, j := range o.jobs {
@@ -115,15 +117,19 @@ func (o *office) start(ctx context.Context, j *job) error {
 	if err := o.store(ctx, j); err != nil || o.jobs[j.task.ID] == nil {
 		return err
 	}
-	if len(stopped) == 0 {
+	if len(stopped) == 0 && j.task.Kind != Rewind {
 		return o.enter(ctx, j)
 	}
+	place := o.placeOf(j)
 	o.side.Go(func() error {
-		at, err := o.present(j.ctx, stopped)
-		o.post(j.ctx, func(ctx context.Context) error {
-			if err != nil {
+		at, err := o.prepare(j, place, stopped)
+		o.postOf(j, func(ctx context.Context) error {
+			switch {
+			case err != nil:
 				o.close(j, Failed, err)
 				return nil
+			case at == "":
+				return o.enter(ctx, j)
 			}
 			j.await = at
 			return o.passed(ctx)
@@ -133,10 +139,32 @@ func (o *office) start(ctx context.Context, j *job) error {
 	return nil
 }
 
+// prepare makes sure that a rewind can read its binlog, before anybody is told that something is missing, and returns what
+// the stream must reach before stopped lanes go on; "": nothing.
+func (o *office) prepare(j *job, place gatherPlace, stopped []*lane) (string, error) {
+	if j.task.Kind == Rewind && !place.Collected {
+		if err := o.probe(j.ctx, place.next()); err != nil {
+			return "", err
+		}
+	}
+	if len(stopped) == 0 {
+		return "", nil
+	}
+	return o.present(j.ctx, stopped)
+}
+
 // admit refuses a task that would not mend a stopped dataset, and fills in where a rewind begins.
 func (o *office) admit(j *job, stopped []*lane) error {
 	task := &j.task
+	switch task.Kind {
+	case Backfill, Rewind, Failover, Accept:
+	default:
+		return fault.New(fault.Invalid, "start task", "there is no kind %q", string(task.Kind))
+	}
 	for _, l := range stopped {
+		if task.Kind == Rewind && l.stopped.Position.GTID == "" {
+			return fault.New(fault.Invalid, "rewind dataset "+l.d.Name, "nothing of it was ever sent: %s", l.stopped.Reason).WithHint("backfill the dataset")
+		}
 		if task.Kind == Backfill && (len(task.Shards) > 0 || task.From != "" || task.To != "") {
 			return fault.New(fault.Invalid, "backfill dataset "+l.d.Name, "it is stopped: %s", l.stopped.Reason).
 				WithHint("a part of it does not mend it: backfill the whole dataset")
@@ -243,11 +271,14 @@ func (o *office) enter(ctx context.Context, j *job) error {
 			return err
 		}
 	}
-	if len(back) > 0 {
-		// Only from now on may anything be sent: a successor must know that these lanes go on, and from where.
+	if len(back) > 0 || slices.ContainsFunc(j.lanes, func(l *lane) bool { return o.t.care[l].tell }) {
+		// Only from now on may anything be sent: a successor must know that these lanes go on, and from where, and that
+		// there are no marks any more.
 		if err := o.t.checkpoint(ctx); err != nil {
 			return err
 		}
+	}
+	if len(back) > 0 {
 		if err := o.cfg.At("canal.restore.after"); err != nil {
 			return err
 		}
@@ -267,7 +298,7 @@ func (o *office) enter(ctx context.Context, j *job) error {
 		j.owes = true
 		o.complete(j)
 	case Backfill:
-		o.backfill(j)
+		o.backfill(j, len(back) > 0)
 	}
 	return nil
 }
@@ -309,6 +340,9 @@ func (o *office) restore(ctx context.Context, l *lane, repaired bool) error {
 			return fault.New(fault.Conflict, "open partition", "%d of dataset %s was opened by term %d: %w", p, l.d.Name, highest, errTaken)
 		}
 		*pt = part{from: PartPosition{Offset: open, Number: number, Term: t.number.Load()}, number: number}
+	}
+	for p := range l.parts { // all of them can go on
+		number := l.parts[p].number
 		value := o.t.control(Resume{GTID: t.pos.GTID, LastNumber: number, Repaired: repaired})
 		t.queue(Record{Dataset: l.d.Name, Partition: int32(p), Value: value, Header: Header{Kind: KindResume, Number: number}})
 	}
@@ -350,7 +384,7 @@ func (o *office) store(ctx context.Context, j *job) error {
 	}
 	if err == nil && !ok {
 		err = o.t.check(ctx)
-		j.end()
+		o.halt(j)
 		delete(o.jobs, j.task.ID)
 		o.over[j.task.ID] = true
 	}
@@ -373,14 +407,13 @@ func (o *office) advance(ctx context.Context) error {
 		}
 		if final {
 			delete(o.jobs, id)
-			o.note(Evidence{What: string(j.task.Kind), Who: j.task.Who, Why: j.task.Why, Detail: detail(j.task)})
 		}
 	}
 	return nil
 }
 
-// close ends the work on a task; the desk is told after the next checkpoint.
-func (o *office) close(j *job, state TaskState, err error) {
+// halt ends the work of a job.
+func (o *office) halt(j *job) {
 	j.end()
 	j.await = ""
 	if j.fill != nil {
@@ -391,6 +424,11 @@ func (o *office) close(j *job, state TaskState, err error) {
 		c := o.t.care[l]
 		c.fills = slices.DeleteFunc(c.fills, func(f *fill) bool { return f.j == j })
 	}
+}
+
+// close ends the work on a task; the desk is told after the next checkpoint, the evidence log before it.
+func (o *office) close(j *job, state TaskState, err error) {
+	o.halt(j)
 	j.task.State, j.task.Err = state, ""
 	if err != nil {
 		j.task.Err = err.Error()
@@ -398,6 +436,7 @@ func (o *office) close(j *job, state TaskState, err error) {
 			j.task.Err += " (" + hint + ")"
 		}
 	}
+	o.note(Evidence{What: string(j.task.Kind), Who: j.task.Who, Why: j.task.Why, Detail: detail(j.task)})
 	o.over[j.task.ID] = state != Paused
 	o.t.dirty, o.t.hurry = true, true
 	if state == Failed {
@@ -418,19 +457,20 @@ func (o *office) complete(j *job) {
 	}
 	o.side.Go(func() error {
 		for {
+			began := time.Now()
 			left, err := o.cfg.Desk.Left(j.ctx, j.task.ID)
 			if err == nil && left == 0 {
-				o.post(j.ctx, func(context.Context) error {
+				o.postOf(j, func(context.Context) error {
 					o.close(j, Done, nil)
 					return nil
 				})
 				return nil
 			}
 			if err != nil && !passing(err) && !errors.Is(err, context.Canceled) {
-				o.post(j.ctx, func(context.Context) error { return err })
+				o.postOf(j, func(context.Context) error { return err })
 				return nil
 			}
-			if !o.rest(j.ctx, o.every()) {
+			if !o.rest(j.ctx, o.pause(time.Since(began))) {
 				return nil
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -179,6 +180,13 @@ type rowState struct {
 func (o *office) states(d *catalog.Dataset) map[string][]rowState {
 	out := map[string][]rowState{}
 	for i, x := range o.src.Txns() {
+		for _, a := range x.Alarms {
+			for name, list := range out {
+				if a.Effect == canal.Gone && strings.HasPrefix(name, a.Table+" ") && list[len(list)-1].note != "" {
+					out[name] = append(list, rowState{at: i + 1})
+				}
+			}
+		}
 		for _, c := range x.Changes {
 			if c.Dataset != d {
 				continue

@@ -12,6 +12,16 @@
 // and a create under that of the image after. A record's version is (term, seq); its number is consecutive in its
 // partition over changes, backfills and marks.
 //
+// # What a record has
+//
+// A row is written in the columns of its table at that place of the binlog (Form), so a column that DDL added, dropped or
+// renamed is in the record as it was; the hash is of the dataset's columns. Masks are applied first: the hash and
+// sizes are the masked row's, and no unmasked byte leaves the process. With Envelope WithSchema every key and value carries
+// Kafka Connect's schema of its Form. A value over MaxRecordBytes becomes a Letter in DeadLetters(dataset): key, table, GTID and
+// size, without the row; it has no number there, and the dataset's topic has nothing in its place. With Boundaries each
+// transaction that sends rows has a BEGIN before its first and an END with counts after its last; a new term may repeat both.
+// docs/wire.md is the form for readers.
+//
 // # Order of writes in a term
 //
 //  1. term: 1 + the highest of control, `open` records in Kafka and the witnesses, by compare-and-set in control, first;
@@ -44,7 +54,8 @@
 //
 // A statement that changes a captured table, an owner that changes, or too many changed keys (200,000): what is in hand is
 // dropped and read again from the last key sent. At most 48 MiB are in hand. Shards come one after the other, each by a
-// fresh list; the task ends when a list has none that isn't done. One that can't be read fails the task by name.
+// fresh list; the task ends when a list has none that isn't done. Of a dataset that was stopped, rows may have gone
+// unseen: then the topic is read through, and keys that were sent before it went on, and not since, are repaired. One that can't be read fails the task by name.
 //
 // # Repair
 //
@@ -71,7 +82,9 @@
 // digest. The keys of all records after its offsets are enqueued, the claim is lowered to it, and the leader goes on from
 // there with those records as tails: the common part is not sent again, and from the first difference on, when a tail lacks
 // or contradicts what the stream has, nothing suppresses anything. That is checkpointed before anything of it is sent. A tail
-// that differs although the digest is right is treated the same way. No common place: fault.Proof, nothing is sent.
+// that differs although the digest is right is treated the same way. No common place: fault.Proof, nothing is sent. Where the
+// history has the place and only the binlog was purged (ErrPurged), every dataset stops there, the stream goes on where the
+// server is, and a person has the datasets backfilled.
 //
 // # Failure
 //
@@ -86,6 +99,7 @@
 //
 // # What it does not do
 //
-// It doesn't follow foreign key cascades (they write no row events). XA commits before the very first start of a pipeline
+// It doesn't follow foreign key cascades: they write no row events, so their tables are refused unless a dataset accepts that
+// (cascades: accept). XA commits before the very first start of a pipeline
 // are not known to its first backfill. It keeps no second copy of anything: what neither the binlog nor a table has is lost.
 package canal

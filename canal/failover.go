@@ -34,6 +34,8 @@ func (t *term) failover(ctx context.Context, cause error) error {
 	switch {
 	case err != nil:
 		return err
+	case common == nil && errors.Is(cause, ErrPurged):
+		return ofSink(t.office.purged(ctx, cause))
 	case common == nil:
 		return fault.New(fault.Proof, "fail over", "no place that is remembered is in the server's history: %w", cause).WithHint(historyHint)
 	}
@@ -71,18 +73,7 @@ func (t *term) common(ctx context.Context, at Position) (bool, error) {
 // goBack makes a remembered checkpoint the present one, with everything that was sent after it as tails.
 func (o *office) goBack(ctx context.Context, c *Checkpoint, cause error) error {
 	t := o.t
-	for _, j := range o.jobs { // they start again from what is stored
-		j.end()
-		if j.fill != nil {
-			o.drop(j.fill)
-		}
-		delete(o.jobs, j.task.ID)
-	}
-	for _, r := range o.reads {
-		o.postpone(r)
-	}
-	o.reads, o.beats, o.orphans = nil, nil, false
-	clear(o.parts)
+	o.abandon()
 	t.pos, t.since = c.Position, c.Position.GTID
 	for _, l := range t.live() {
 		care := t.care[l]
@@ -107,6 +98,7 @@ func (o *office) lost(ctx context.Context, l *lane, from []PartPosition, gtid, w
 	if err != nil {
 		return err
 	}
+	room := maxTail
 	for p := range l.parts {
 		pt := &l.parts[p]
 		first, next, err := o.cfg.Sink.Bounds(ctx, l.d.Name, int32(p))
@@ -118,7 +110,7 @@ func (o *office) lost(ctx context.Context, l *lane, from []PartPosition, gtid, w
 		}
 		var sent tail
 		if err == nil {
-			sent, err = readTail(ctx, o.cfg.Sink, l.d.Name, int32(p), from[p], next)
+			sent, err = readTail(ctx, o.cfg.Sink, l.d.Name, int32(p), from[p], next, &room)
 		}
 		if err != nil {
 			if !ofDataset(err) {
@@ -133,6 +125,7 @@ func (o *office) lost(ctx context.Context, l *lane, from []PartPosition, gtid, w
 		}
 		pt.from, pt.tail, pt.number = from[p], sent, sent.number
 	}
+	o.lostOf[l] = true
 	return o.lower(l, id, Mark{GTID: gtid})
 }
 
@@ -251,7 +244,7 @@ func (o *office) overdue(x *Txn, taken map[*part]int) (string, error) {
 				}
 				continue
 			}
-			if _, marked := pt.tail.marks[x.GTID]; x.Beat != nil && !marked && len(pt.tail.marks) > 0 {
+			if _, marked := pt.tail.marks[x.GTID]; x.Beat != nil && o.t.care[l].lowered == nil && !marked && len(pt.tail.marks) > 0 {
 				return l.d.Name, nil
 			}
 			if ok, err := o.cfg.Source.Reached(x.Position.GTID, gtid); err != nil || ok {
@@ -275,7 +268,7 @@ func (o *office) diverged(ctx context.Context, x *Txn, dataset string) error {
 		if !unmatched {
 			continue
 		}
-		if !slices.ContainsFunc(o.failovers(l), func(id int64) bool { return o.added[id] }) {
+		if !o.lostOf[l] {
 			from := make([]PartPosition, len(l.parts))
 			for p := range l.parts {
 				from[p] = l.parts[p].from
@@ -287,20 +280,13 @@ func (o *office) diverged(ctx context.Context, x *Txn, dataset string) error {
 		for p := range l.parts {
 			l.parts[p].tail.forget()
 		}
+		delete(o.lostOf, l)
 	}
 	if err := o.mend(ctx); err != nil {
 		return err
 	}
 	// A successor must not take what is sent from now on for the rest of what was sent before.
 	return t.checkpoint(ctx)
-}
-
-// failovers are the tasks that hold a lane's claim down.
-func (o *office) failovers(l *lane) []int64 {
-	if low := o.t.care[l].lowered; low != nil {
-		return low.Tasks
-	}
-	return nil
 }
 
 // eachSent calls f with every record that a change has in its dataset's topic.

@@ -97,7 +97,7 @@ func (a *arena) keep(b []byte) []byte {
 func stopFor(pos Position, err error) *Stopped {
 	s := &Stopped{Position: pos, Kind: fault.KindOf(err).String(), Reason: err.Error(), Hint: fault.HintOf(err)}
 	if s.Hint == "" {
-		s.Hint = "repair the cause, then load the dataset anew: this version can't rewind"
+		s.Hint = "repair the cause, then rewind the dataset; backfill it where the binlog is gone"
 	}
 	return s
 }

@@ -21,6 +21,7 @@ type reading struct {
 	keys   []RepairKey
 	found  Locked
 	alarms uint64 // of the lane, when it began
+	past   int    // histories that were left by then
 	ready  bool   // the stream has reached what was read
 	at     int    // keys before it are dealt with
 }
@@ -114,12 +115,27 @@ func (o *office) read(ctx context.Context, keys []RepairKey) bool {
 	if err == nil && len(found.Found) != len(keys) {
 		err = fault.New(fault.Internal, "read rows for repair", "%d of %d", len(found.Found), len(keys))
 	}
-	return o.post(ctx, func(ctx context.Context) error {
-		if fault.Is(err, fault.NotFound) {
-			o.gone(r)
+	if fault.Is(err, fault.Invalid) && len(keys) > 1 { // one of them is none of the dataset's
+		half := len(keys) / 2
+		return o.post(ctx, func(context.Context) error {
+			o.unwatchAll(r)
 			return nil
-		}
-		if err != nil {
+		}) && o.read(ctx, keys[:half:half]) && o.read(ctx, keys[half:])
+	}
+	return o.post(ctx, func(ctx context.Context) error {
+		switch {
+		case fault.Is(err, fault.NotFound):
+			o.unwatchAll(r)
+			o.dismiss(r, "the shard is gone")
+			return nil
+		case fault.Is(err, fault.Invalid):
+			o.unwatchAll(r)
+			o.dismiss(r, err.Error())
+			return nil
+		case r.past != o.past: // what was read is of a history that was left
+			o.postpone(r)
+			return nil
+		case err != nil:
 			if !passing(err) && !fault.Is(err, fault.Stale) {
 				o.cfg.Log.Error("rows can't be read for repair, they wait", "dataset", r.l.d.Name, "shard", keys[0].Shard, "err", err)
 			}
@@ -133,14 +149,13 @@ func (o *office) read(ctx context.Context, keys []RepairKey) bool {
 	})
 }
 
-// gone gives up keys of a shard that no store has: its table was dropped, and what the topic has of it stays.
-func (o *office) gone(r *reading) {
-	o.note(Evidence{What: "repair", Who: "strata", Why: "the shard is gone", Detail: detail(map[string]any{"dataset": r.l.d.Name,
-		"shard": r.keys[0].Shard, "task": r.keys[0].Task, "keys": len(r.keys)})})
+// dismiss ends what can't be repaired: keys of a shard that no store has, since its table was dropped, of a dataset that is not
+// configured, or in another form than the table's. What the topic has of them stays.
+func (o *office) dismiss(r *reading, why string) {
+	k := &r.keys[0]
+	o.note(Evidence{What: "repair", Who: "strata", Why: why, Detail: detail(map[string]any{"dataset": k.Dataset,
+		"shard": k.Shard, "task": k.Task, "keys": len(r.keys), "first": k.Key})})
 	s := &o.settle
-	for i := range r.keys {
-		o.unwatch(r, i)
-	}
 	s.done, s.open = append(s.done, r.keys...), s.open-len(r.keys)
 	o.t.dirty, o.t.hurry = true, true
 }
@@ -154,17 +169,17 @@ func (o *office) owe(task int64, why string) {
 
 // beginReading records changes of the keys from now on; false: they wait.
 func (o *office) beginReading(r *reading) bool {
-	for _, l := range o.t.live() {
-		if l.d.Name == r.keys[0].Dataset {
-			r.l = l
-		}
-	}
+	r.l = o.laneOf(r.keys[0].Dataset)
 	if r.l == nil {
+		o.dismiss(r, "the dataset isn't captured any more")
+		return false
+	}
+	if r.l.stopped != nil {
 		o.later(r.keys)
 		return false
 	}
 	c := o.t.care[r.l]
-	r.alarms = c.alarms
+	r.alarms, r.past = c.alarms, o.past
 	for i := range r.keys {
 		name := rowName{r.keys[i].Shard, r.keys[i].Key}
 		w := c.watched[name]
@@ -192,6 +207,12 @@ func (o *office) postpone(r *reading) {
 	o.later(r.keys[r.at:])
 	for ; r.at < len(r.keys); r.at++ {
 		o.unwatch(r, r.at)
+	}
+}
+
+func (o *office) unwatchAll(r *reading) {
+	for i := range r.keys {
+		o.unwatch(r, i)
 	}
 }
 

@@ -22,6 +22,14 @@ type gatherPlace struct {
 	Collected bool      `json:"collected,omitempty"`
 }
 
+// next is where reading goes on.
+func (p *gatherPlace) next() Position {
+	if p.At != nil {
+		return *p.At
+	}
+	return p.From
+}
+
 func (o *office) placeOf(j *job) (p gatherPlace) {
 	if j.task.Place == "" || json.Unmarshal([]byte(j.task.Place), &p) != nil {
 		return gatherPlace{}
@@ -37,6 +45,10 @@ func (o *office) admitRewind(j *job, stopped []*lane) error {
 		for _, l := range j.lanes {
 			switch low := o.t.care[l].lowered; {
 			case j.task.GTID != "":
+				if ok, err := o.cfg.Source.Reached(o.t.pos.GTID, j.task.GTID); err != nil || !ok {
+					return fault.New(fault.Invalid, "rewind", "%s is not captured yet, the pipeline is at %s, %v", j.task.GTID, o.t.pos.GTID, err).
+						WithHint("name a GTID set that `canal status` or the evidence log showed")
+				}
 			case l.stopped != nil && len(j.lanes) == 1:
 				place.From = l.stopped.Position
 			case holds(low, j.task.ID) && len(j.lanes) == 1:
@@ -61,19 +73,19 @@ func (o *office) collect(j *job, place gatherPlace) {
 		o.complete(j)
 		return
 	}
-	g := &gather{o: o, ctx: j.ctx, task: j.task.ID, target: place.Target, from: place.From, at: place.At, keys: make(map[*catalog.Dataset]*keyer)}
+	g := &gather{o: o, ctx: j.ctx, task: j.task.ID, target: place.Target, pos: place.next(), keys: make(map[*catalog.Dataset]*keyer)}
 	for _, l := range j.lanes {
 		g.keys[l.d] = &keyer{own: l.d.KeyIndexes()}
 	}
 	o.side.Go(func() error {
 		err := g.run(func(at *Position, n int64) {
-			o.post(j.ctx, func(context.Context) error {
+			o.postOf(j, func(context.Context) error {
 				place.At, j.task.Done = at, n
 				j.task.Place, o.t.dirty = detail(place), true
 				return nil
 			})
 		})
-		o.post(j.ctx, func(context.Context) error {
+		o.postOf(j, func(context.Context) error {
 			if err != nil {
 				o.close(j, Failed, err)
 				return nil
@@ -92,8 +104,7 @@ type gather struct {
 	o      *office
 	ctx    context.Context
 	task   int64
-	from   Position
-	at     *Position // up to which the keys are in the queue; nil: from
+	pos    Position // up to which the keys are in the queue
 	target string
 	keys   map[*catalog.Dataset]*keyer
 	batch  map[RepairKey]struct{}
@@ -103,10 +114,7 @@ type gather struct {
 // run enqueues every key that changed after from, up to target. A source that is away is opened again.
 func (g *gather) run(progress func(at *Position, n int64)) error {
 	g.batch = make(map[RepairKey]struct{})
-	pos := g.from
-	if g.at != nil {
-		pos = *g.at
-	}
+	pos := g.pos
 	if ok, err := g.o.cfg.Source.Reached(pos.GTID, g.target); err != nil || ok {
 		return err
 	}
@@ -116,7 +124,7 @@ func (g *gather) run(progress func(at *Position, n int64)) error {
 		case err == nil || g.ctx.Err() != nil:
 			return err
 		case errors.Is(err, ErrLost):
-			return fault.New(fault.Unsafe, "rewind", "the server lacks the binlog since %s: %w", pos.GTID, err).WithHint("backfill the dataset")
+			return noBinlog(pos, err)
 		case !passing(err):
 			return err
 		}
@@ -127,8 +135,53 @@ func (g *gather) run(progress func(at *Position, n int64)) error {
 	}
 }
 
+func noBinlog(at Position, err error) error {
+	return fault.New(fault.Unsafe, "rewind", "the server lacks the binlog since %s: %w", at.GTID, err).WithHint("backfill the dataset")
+}
+
+// probe opens the binlog at a place; a source that is away is tried again.
+func (o *office) probe(ctx context.Context, at Position) error {
+	for {
+		s, err := o.openBeside(ctx, at)
+		switch {
+		case err == nil:
+			return s.Close()
+		case errors.Is(err, ErrLost):
+			return noBinlog(at, err)
+		case !passing(err) || !o.rest(ctx, pollLast):
+			return err
+		}
+	}
+}
+
+// beside is a stream that is read beside the main one.
+type beside struct {
+	Stream
+	o *office
+}
+
+func (b beside) Close() error {
+	<-b.o.rewinds
+	return b.Stream.Close()
+}
+
+// openBeside waits for its place among the streams beside the main one, which must find one whenever it is opened again.
+func (o *office) openBeside(ctx context.Context, at Position) (Stream, error) {
+	select {
+	case o.rewinds <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	s, err := o.cfg.Source.Open(ctx, at)
+	if err != nil {
+		<-o.rewinds
+		return nil, err
+	}
+	return beside{s, o}, nil
+}
+
 func (g *gather) stretch(pos *Position, progress func(at *Position, n int64)) error {
-	s, err := g.o.cfg.Source.Open(g.ctx, *pos)
+	s, err := g.o.openBeside(g.ctx, *pos)
 	if err != nil {
 		return err
 	}

@@ -180,6 +180,13 @@ func (s Statement) Tables() []TableName {
 		}
 		words = words[:min(3, len(words))]
 	}
+	return names(words)
+}
+
+// Names are all names in the statement, qualified where they are: of tables, columns, functions and whatever else.
+func (s Statement) Names() []TableName { return names(s.words) }
+
+func names(words []word) []TableName {
 	var out []TableName
 	for i := 0; i < len(words); i++ {
 		if !words[i].name() {

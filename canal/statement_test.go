@@ -38,6 +38,8 @@ func TestStatement_tells_what_DDL_does(t *testing.T) {
 		"DROP TEMPORARY TABLE e":                                     "",
 		"DROP INDEX i ON e":                                          "",
 		"DROP DATABASE IF EXISTS s":                                  "s/ drop gone",
+		"CREATE OR REPLACE DATABASE `s` CHARACTER SET utf8mb4":       "s/ drop gone",
+		"CREATE DATABASE s":                                          "",
 		"RENAME TABLE e TO f WAIT 5":                                 "e rename gone, f rename rewritten",
 		"RENAME TABLE IF EXISTS e WAIT 5 TO e_old, e_new TO e":       "e rename rewritten, e_old rename rewritten, e_new rename gone",
 		"RENAME TABLE e TO e__strata_x":                              "",
@@ -80,10 +82,25 @@ func TestStatement_tells_what_DDL_does(t *testing.T) {
 		"REPAIR LOCAL TABLE e, f QUICK":                                                                             "e repair rewritten, f repair rewritten",
 		"ALTER TABLE":                                                                                               "",
 		"ALTER TABLE e ADD COLUMN (":                                                                                "e alter rewritten",
-		"DROP TABLE":                                                                                                "",
+		"ALTER TABLE e ADD b INT DEFAULT (5--3), MODIFY a INT -- , DROP c":                                          "e alter rewritten +b",
+		"DROP TABLE": "",
 	} {
 		if got := said(canal.ReadStatement(text)); got != want {
 			t.Errorf("%s:\n%s, want\n%s", text, got, want)
+		}
+	}
+}
+
+func TestStatement_tells_of_foreign_keys_that_change_rows(t *testing.T) {
+	for text, want := range map[string]bool{
+		"CREATE TABLE e (id INT, p INT, FOREIGN KEY (p) REFERENCES f (id) ON DELETE CASCADE)":                          true,
+		"ALTER TABLE e ADD CONSTRAINT x FOREIGN KEY (p) REFERENCES f (id) ON DELETE RESTRICT on update set /* */ null": true,
+		"ALTER TABLE e ADD FOREIGN KEY (p) REFERENCES f (id) ON DELETE RESTRICT ON UPDATE NO ACTION":                   false,
+		"CREATE TABLE e (id INT COMMENT 'ON DELETE CASCADE', at TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, `CASCADE` INT)": false,
+		"DROP TABLE e CASCADE": false,
+	} {
+		if got := canal.ReadStatement(text).Cascades(); got != want {
+			t.Errorf("%s: %v", text, got)
 		}
 	}
 }

@@ -15,6 +15,7 @@ const (
 	maxBatch    = 1000 // records handed to the producer at once: enough to make a call cheap
 	reopenFirst = 250 * time.Millisecond
 	reopenLast  = 10 * time.Second
+	awayLong    = time.Second // a source that is away is reported when pauses have grown beyond it
 )
 
 // stream handles transactions until ctx ends or the term does. A source that is away is opened again.
@@ -41,6 +42,11 @@ func (t *term) stream(ctx context.Context) (err error) {
 		}
 		t.cfg.Log.Info("source is away, opening it again", "pipeline", t.cfg.Name, "pos", t.pos.GTID, "err", err)
 		t.l.note(func(s *Stats) { s.Reopened++ })
+		if t.office != nil && pause > awayLong {
+			if err := t.office.halted(ctx, err); err != nil {
+				return err
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -102,6 +108,9 @@ func (t *term) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	t.spill, _ = s.(spiller)
+	defer func() { t.spill = nil }()
+	t.l.note(func(st *Stats) { st.Source = t.endpoint() })
 	inner, end := context.WithCancel(ctx)
 	p := &pump{got: make(chan delivery, 1), done: make(chan struct{}, 1)}
 	var g errgroup.Group
@@ -114,6 +123,28 @@ func (t *term) follow(ctx context.Context) error {
 	_ = g.Wait()
 	_ = s.Close() // nothing is written through it
 	return err
+}
+
+// spiller is a Stream that keeps parts of transactions on disk. Any goroutine may ask.
+type spiller interface{ Spilled() int64 }
+
+// spilled is how many bytes of the main stream are on disk.
+func (t *term) spilled() int64 {
+	if t.spill == nil {
+		return 0
+	}
+	return t.spill.Spilled()
+}
+
+// sourceReader is a Source that reads one of several servers, and says which.
+type sourceReader interface{ Reads() string }
+
+// endpoint is the name of the server that the main stream reads.
+func (t *term) endpoint() string {
+	if s, ok := t.cfg.Source.(sourceReader); ok {
+		return s.Reads()
+	}
+	return ""
 }
 
 // consume handles what the pump delivers, and between two transactions what there is to do beside the stream.
@@ -142,6 +173,10 @@ func (t *term) consume(ctx context.Context, p *pump) error {
 		}
 		if t.dirty && (what == ticked || t.due()) {
 			if err := t.checkpoint(ctx); err != nil {
+				return ofSink(err)
+			}
+		} else if what == ticked && t.office != nil {
+			if err := t.office.idle(ctx); err != nil {
 				return ofSink(err)
 			}
 		}
@@ -329,7 +364,7 @@ func (t *term) handle(ctx context.Context, x *Txn) error {
 	}
 	t.l.note(func(s *Stats) {
 		s.Txns++
-		s.Seq, s.GTID, s.OpenXA = t.seq, t.pos.GTID, t.pos.XA
+		s.Seq, s.GTID, s.OpenXA, s.Spilled = t.seq, t.pos.GTID, t.pos.XA, t.spilled()
 		if x.Beat != nil {
 			s.Beat = *x.Beat
 		}

@@ -10,9 +10,13 @@ import (
 	"strata/fault"
 )
 
-// maxTail bounds what a tail may hold in memory, 8 bytes a record and about 100 a transaction: three transactions of five
-// million rows, a minute and more at full speed, or a first start over a topic whose checkpoint was lost.
-const maxTail = 16 << 20
+const (
+	// maxTail bounds what all tails of a term may hold in memory, in units of 8 bytes: three transactions of five million rows,
+	// or a minute and more at full speed.
+	maxTail = 16 << 20
+	// txnWeight is what a GTID costs beside its records.
+	txnWeight = 24
+)
 
 // sent is a change in a tail: its ordinal, and the beginning of its row image's hash.
 type sent uint64
@@ -37,8 +41,8 @@ var (
 	errCut      = errors.New("the topic lost what was sent after the checkpoint")
 )
 
-// readTail reads a partition from the checkpoint's place up to offset `to`.
-func readTail(ctx context.Context, sink Sink, dataset string, partition int32, from PartPosition, to int64) (tail, error) {
+// readTail reads a partition from the checkpoint's place up to offset `to`. What it holds is taken from room.
+func readTail(ctx context.Context, sink Sink, dataset string, partition int32, from PartPosition, to int64, room *int) (tail, error) {
 	t := tail{sent: make(map[string][]sent), marks: make(map[string]struct{}), number: from.Number, highest: from.Term}
 	gate := Gate{Highest: from.Term}
 	err := sink.Read(ctx, dataset, partition, from.Offset, to, func(r *Record) error {
@@ -57,18 +61,21 @@ func readTail(ctx context.Context, sink Sink, dataset string, partition int32, f
 		switch h.Kind {
 		case KindChange:
 			list := t.sent[h.GTID]
+			*room--
 			if len(list) == 0 {
 				t.order = append(t.order, h.GTID)
+				*room -= txnWeight
 			}
 			t.sent[h.GTID] = append(list, sentOf(h.Ordinal, h.Hash))
 			t.left++
 		case KindMark:
 			t.marks[h.GTID] = struct{}{}
+			*room -= txnWeight
 		default:
 		}
-		if t.left > maxTail {
-			return fault.New(fault.TooLarge, "read tail", "partition %d of dataset %s has more than %d records after the checkpoint: %w",
-				partition, dataset, maxTail, errCut).WithHint("the checkpoint in the control database is lost or far too old; restore it")
+		if *room < 0 {
+			return fault.New(fault.TooLarge, "read tail", "partition %d of dataset %s has more records after the checkpoint than there is memory for: %w",
+				partition, dataset, errCut).WithHint("the checkpoint in the control database is lost or far too old; restore it")
 		}
 		return nil
 	})

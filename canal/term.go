@@ -34,7 +34,9 @@ type term struct {
 	since    string // GTID set of the checkpoint that the tails begin at
 	hurry    bool   // a checkpoint is wanted soon
 	saved    time.Time
+	doubt    []RepairKey     // rows of XA COMMITs before this term
 	xaTime   catalog.Instant // of the heartbeat after the last XA COMMIT; MaxInstant: there was none after it yet
+	spill    spiller         // the main stream, where it says what it has on disk; nil: it doesn't
 	care     map[*lane]*care
 	office   *office // nil without a Desk
 }
@@ -107,6 +109,7 @@ func (t *term) take(ctx context.Context) error {
 	if len(t.live()) == 0 && t.office == nil {
 		return t.nothingLeft()
 	}
+	looked := t.live()
 	highest, err := t.highestOpen(ctx)
 	if err != nil {
 		return err
@@ -146,7 +149,7 @@ func (t *term) take(ctx context.Context) error {
 		return fault.New(fault.Conflict, "take term", "%w", errTaken)
 	}
 	var stops []*lane
-	for _, l := range t.lanes {
+	for _, l := range looked {
 		if l.stopped != nil {
 			stops = append(stops, &lane{d: l.d, stopped: l.stopped}) // only these two are read again
 		}
@@ -168,9 +171,10 @@ func (t *term) restore(c *Checkpoint) {
 	if first {
 		c = &Checkpoint{Position: Position{GTID: t.cfg.Start}}
 	}
-	t.pos, t.rows, t.xaTime = c.Position, c.Rows, c.XATime
+	t.pos, t.rows, t.xaTime, t.doubt = c.Position, c.Rows, c.XATime, c.Doubt
 	for _, l := range t.lanes {
-		l.stopped = nil
+		l.stopped, t.care[l].lowered = nil, nil
+		t.l.note(func(s *Stats) { delete(s.Stopped, l.d.Name) })
 		if low, ok := c.Lowered[l.d.Name]; ok {
 			t.care[l].lowered = &Lowered{Mark: low.Mark, Tasks: slices.Clone(low.Tasks)}
 		}
@@ -196,6 +200,8 @@ func (t *term) restore(c *Checkpoint) {
 		case !first:
 			t.stop(l, fault.New(fault.Unsafe, "open dataset "+l.d.Name, "it is new, and the pipeline is already at %s", t.pos.GTID).
 				WithHint("a dataset that is added later needs a backfill"))
+			l.stopped.Position = Position{} // nothing of it was ever sent
+			t.keepStopped(l, l.stopped)
 			t.care[l].mend = Backfill
 		}
 	}
@@ -288,8 +294,9 @@ func (t *term) open(ctx context.Context) error {
 	if err := t.cfg.At("canal.open.after"); err != nil {
 		return err
 	}
+	room := maxTail
 	for _, l := range t.live() {
-		if err := t.tails(ctx, l); err != nil && !ofDataset(err) {
+		if err := t.tails(ctx, l, &room); err != nil && !ofDataset(err) {
 			return err
 		} else if err != nil {
 			t.stop(l, err)
@@ -321,8 +328,17 @@ func (t *term) openTopic(ctx context.Context, l *lane) error {
 	return t.send(ctx)
 }
 
-// tails reads the tail of every partition of a lane up to this term's open.
-func (t *term) tails(ctx context.Context, l *lane) error {
+// tails reads the tail of every partition of a lane up to this term's open. What a lane took is given back if it fails.
+func (t *term) tails(ctx context.Context, l *lane, room *int) (err error) {
+	before := *room
+	defer func() {
+		if err != nil {
+			*room = before
+			for p := range l.parts {
+				l.parts[p].tail = tail{}
+			}
+		}
+	}()
 	for p := range l.parts {
 		pt := &l.parts[p]
 		first, next, err := t.cfg.Sink.Bounds(ctx, l.d.Name, int32(p))
@@ -333,7 +349,7 @@ func (t *term) tails(ctx context.Context, l *lane) error {
 			return err
 		}
 		open := t.producer.Acked(l.d.Name, int32(p)) - 1
-		if pt.tail, err = readTail(ctx, t.cfg.Sink, l.d.Name, int32(p), pt.from, open); err != nil {
+		if pt.tail, err = readTail(ctx, t.cfg.Sink, l.d.Name, int32(p), pt.from, open, room); err != nil {
 			return err
 		}
 		if pt.tail.highest >= t.number.Load() {
@@ -426,6 +442,9 @@ func (t *term) snapshot() *Checkpoint {
 		if low := t.care[l].lowered; low != nil {
 			c.Lowered[l.d.Name] = Lowered{Mark: low.Mark, Tasks: slices.Clone(low.Tasks)}
 		}
+	}
+	if t.office != nil {
+		c.Doubt = t.office.recent()
 	}
 	return c
 }

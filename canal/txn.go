@@ -3,6 +3,7 @@ package canal
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"strata/catalog"
 )
@@ -41,8 +42,8 @@ type Change struct {
 
 // Beat is a heartbeat that a transaction committed.
 type Beat struct {
-	Seq uint64
-	At  catalog.Instant
+	Seq uint64          `json:"seq"`
+	At  catalog.Instant `json:"at"` // µs since 1970 UTC
 }
 
 // Poison says that a dataset can't follow the transaction it came with, and why.
@@ -92,8 +93,14 @@ type Txn struct {
 	Parts []catalog.Part
 	// XACommit: the changes were prepared earlier, and readers of the server may see them before or after their place here.
 	XACommit bool
-	Poison   []Poison // their datasets' Changes of this Txn must not be used
-	Alarms   []Alarm
+	// Undone are changes that the group rolled back after they were prepared. They are not to be sent; what a crash of the
+	// server can make of them is in doubt.go.
+	Undone []Change
+	// Started: the server was started between the group before this one and this one. What it had written to its binlog last
+	// may not be what it did: see doubt.go.
+	Started bool
+	Poison  []Poison // their datasets' Changes of this Txn must not be used
+	Alarms  []Alarm
 	// Position just after the group.
 	Position Position
 }
@@ -133,6 +140,8 @@ type Position struct {
 	Last Last   `json:"last"` // the group just before; zero where none was seen
 	// XA lists the prepared XA transactions that are open here, by id.
 	XA []OpenXA `json:"open_xa,omitempty"`
+	// EndedXA are the ids of the last XA transactions whose outcome was read: after a crash of the server it may come again.
+	EndedXA []string `json:"ended_xa,omitempty"`
 	// Domains are MariaDB's GTID domains in which captured changes were read, sorted: a server that doesn't know another
 	// domain of GTID lacks nothing.
 	Domains []uint32 `json:"domains,omitempty"`
@@ -165,6 +174,8 @@ type Checkpoint struct {
 	Lowered map[string]Lowered `json:"lowered,omitempty"`
 	// XATime is the time of the first heartbeat after the last XA COMMIT of captured rows; MaxInstant: none came yet.
 	XATime catalog.Instant `json:"xa_time,omitempty"`
+	// Doubt are rows that XA COMMITs changed just before Position.
+	Doubt []RepairKey `json:"doubt,omitempty"`
 }
 
 // Lowered is a claim that is held down until the tasks that mend the dataset are done.
@@ -195,6 +206,9 @@ type Source interface {
 
 // ErrLost is inside the error of a Source whose server lacks the place that it was opened at: purged, or never there.
 var ErrLost = errors.New("the server's history lacks this place")
+
+// ErrPurged is inside the error of a server that has the place in its history, and no longer in its binlog. ErrLost is in it.
+var ErrPurged = fmt.Errorf("its binlog was purged: %w", ErrLost)
 
 // Stream delivers transactions to one goroutine.
 type Stream interface {

@@ -113,6 +113,8 @@ type Dataset struct {
 	Partitions int32
 	// RowsGone is what capture does when TRUNCATE or DROP takes a shard's rows away without row events.
 	RowsGone GoneRule
+	// Cascades is what capture does where a foreign key changes rows without row events.
+	Cascades CascadeRule
 	// Masks are applied to rows before they leave the process that captured them.
 	Masks []Mask
 }
@@ -129,6 +131,11 @@ func (d *Dataset) Column(name string) (Column, bool) {
 		return Column{}, false
 	}
 	return d.Columns[i], true
+}
+
+// Masked reports whether what leaves the process that captures has something else in the column than the stores have.
+func (d *Dataset) Masked(column string) bool {
+	return slices.ContainsFunc(d.Masks, func(m Mask) bool { return m.Column == column })
 }
 
 // KeyIndexes returns the positions of the key columns in Columns.

@@ -20,6 +20,9 @@
 //	BINARY, VARBINARY, BLOB lower-case hex; BINARY(n) padded with 00 to n
 //	BIT(n)                  lower-case hex of ceil(n/8) bytes, big endian
 //	spatial                 lower-case hex of the server's internal form (SRID, WKB)
+//	VECTOR                  lower-case hex of its bytes (little-endian floats), as BINARY
+//
+// A code that its character set gives no character is '?', as the server itself converts it.
 //
 // A Row is one arena with offsets: no allocation per cell, no `any`. Cells are compared by column type (Compare), never
 // by text; NULL sorts first; character types compare as bytes.
@@ -41,7 +44,8 @@
 //
 // A dataset may declare masks: columns whose values capture drops, hashes with a secret or cuts to their last four characters
 // before anything leaves its process. A row's hash is then the masked row's, with NULL for what was dropped. Columns by
-// which strata finds, orders, sums or judges rows can't be masked. The stores have the values unmasked.
+// which strata finds, orders, sums or judges rows can't be masked. The stores have the values unmasked, so the index is not asked where
+// a query names such a column.
 //
 // # Ownership
 //

@@ -303,6 +303,19 @@ func (f Filter) Conjuncts() []Filter {
 	return []Filter{f}
 }
 
+// FindColumn returns the first column of the filter for which f is true, or "".
+func (f Filter) FindColumn(is func(column string) bool) string {
+	if f.Column != "" && is(f.Column) {
+		return f.Column
+	}
+	for _, a := range f.Args {
+		if name := a.FindColumn(is); name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
 // AndAll joins conditions.
 func AndAll(fs ...Filter) Filter { return Filter{Op: And, Args: fs}.Simplify() }
 

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -105,7 +106,7 @@ func TestMaskerHidesWhatItShouldAndNothingElse(t *testing.T) {
 			case MaskHash:
 				ok = ok || len(b) == 32 && !strings.Contains(string(b), "é")
 			case MaskLast4:
-				ok = ok || len([]rune(string(b))) <= 8 && strings.HasPrefix(string(b), "****") && strings.HasSuffix(string(a), string(b[4:]))
+				ok = ok || len([]rune(string(b))) <= 8 && strings.HasPrefix(string(b), "****") && bytes.HasSuffix(a, b[4:])
 			}
 			if !ok {
 				rt.Fatalf("column %d, mask %s: %q became %q", i, k, a, b)

@@ -78,7 +78,9 @@ func (s Spec) masks() []Mask {
 }
 
 // Capture sets on the dataset what the spec says of its capture.
-func (s Spec) Capture(d *Dataset) { d.RowsGone, d.Masks = s.RowsGone, s.masks() }
+func (s Spec) Capture(d *Dataset) {
+	d.RowsGone, d.Cascades, d.Masks = s.RowsGone, s.Cascades, s.masks()
+}
 
 // checkMasks reports what is wrong with the masks as far as the spec alone knows, by line where that is known.
 func (s Spec) checkMasks() []error {

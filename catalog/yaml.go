@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +44,9 @@ type Spec struct {
 	Partitions int32 `yaml:"partitions,omitempty"`
 	// RowsGone is keep or stop: what capture does when TRUNCATE or DROP takes a shard's rows away. Empty: keep.
 	RowsGone GoneRule `yaml:"rows_gone,omitempty"`
+	// Cascades is refuse or accept: what capture does where a foreign key changes the table's rows without row events. Empty:
+	// refuse.
+	Cascades CascadeRule `yaml:"cascades,omitempty"`
 	// Masks hide columns from everything behind the capture.
 	Masks []MaskSpec `yaml:"masks,omitempty"`
 }
@@ -208,15 +211,51 @@ func CheckSpecs(specs []Spec) error {
 		}
 		names[s.Name] = true
 	}
+	near := neighbours{full: map[string][]int{}, cut: map[string][]int{}}
 	for i := range specs {
-		for j := range i {
+		for _, j := range near.of(specs[i]) {
 			if t := claimed(specs[j], specs[i]); t != "" && specs[i].Name != specs[j].Name {
 				errs = append(errs, fault.New(fault.Invalid, "check dataset "+specs[i].Name, "datasets %s and %s both claim table %s",
 					specs[j].Name, specs[i].Name, t))
 			}
 		}
+		near.add(specs[i], i)
 	}
 	return errors.Join(errs...)
+}
+
+// neighbours finds the specs that could claim a table of another one without a look at every pair: one's table is the
+// other's, or the other's without its last part.
+type neighbours struct{ full, cut map[string][]int }
+
+func (n neighbours) add(s Spec, i int) {
+	t := s.WithDefaults().Table
+	n.full[t] = append(n.full[t], i)
+	for _, base := range bases(t) {
+		n.cut[base] = append(n.cut[base], i)
+	}
+}
+
+// of are the places of those that were added and are near, ascending.
+func (n neighbours) of(s Spec) []int {
+	t := s.WithDefaults().Table
+	out := slices.Concat(n.full[t], n.cut[t])
+	for _, base := range bases(t) {
+		out = append(out, n.full[base]...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// bases are the tables whose shard could be named t.
+func bases(t string) (out []string) {
+	if i := strings.LastIndexByte(t, '_'); i > 0 {
+		out = append(out, t[:i])
+		if base, late := strings.CutSuffix(t[:i], "_late"); late {
+			out = append(out, base)
+		}
+	}
+	return out
 }
 
 // claimed returns a table that both specs would take for theirs, or "".
@@ -286,12 +325,13 @@ func (s Spec) check() []error {
 }
 
 func isName(s string) bool {
-	ok, _ := regexp.MatchString(`^[a-z][a-z0-9_]{0,39}$`, s)
-	return ok
+	return isTable(s) && len(s) <= 40 && s[0] >= 'a' && s[0] <= 'z' && strings.ToLower(s) == s
 }
 
 // isTable keeps physical names within MySQL's 64 characters with the longest suffix and an attempt's mark on them.
 func isTable(s string) bool {
-	ok, _ := regexp.MatchString(`^[A-Za-z0-9_]{1,48}$`, s)
-	return ok
+	other := func(r rune) bool {
+		return r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}
+	return len(s) >= 1 && len(s) <= 48 && !strings.ContainsFunc(s, other)
 }

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -119,4 +120,42 @@ func TestSpecsThatLookAlikeAreFine(t *testing.T) {
 
 func time2026(month, day int) (Instant, bool) {
 	return InstantOf(Type{Kind: Date}, []byte{'2', '0', '2', '6', '-', '0', byte('0' + month), '-', '0', byte('0' + day)})
+}
+
+func TestCheckSpecs_finds_what_two_claim_among_many(t *testing.T) {
+	monthly := Scheme{{From: MinInstant, Interval: Monthly}}
+	var many []Spec
+	for i := range 3000 {
+		many = append(many, Spec{Name: fmt.Sprintf("t_%04d", i)})
+	}
+	for name, c := range map[string]struct {
+		a, b  Spec
+		clash bool
+	}{
+		"one table twice":          {Spec{Name: "a", Table: "x"}, Spec{Name: "b", Table: "x"}, true},
+		"a shard":                  {Spec{Name: "a", Time: "at", Shards: monthly}, Spec{Name: "a_202601"}, true},
+		"a late shard":             {Spec{Name: "a", Time: "at", Shards: monthly}, Spec{Name: "a_late_3"}, true},
+		"late shards of another":   {Spec{Name: "a", Time: "at", Shards: monthly}, Spec{Name: "a_late", Time: "at", Shards: monthly}, true},
+		"a table with a date":      {Spec{Name: "a"}, Spec{Name: "a_202601"}, false},
+		"a day beside months":      {Spec{Name: "a", Time: "at", Shards: monthly}, Spec{Name: "a_20260101"}, false},
+		"shards of a longer name":  {Spec{Name: "a", Time: "at", Shards: monthly}, Spec{Name: "a_b", Time: "at", Shards: monthly}, false},
+		"one of many, by its name": {Spec{Name: "u", Table: "t_0077"}, Spec{Name: "v"}, true},
+	} {
+		for i, pair := range [][]Spec{{c.a, c.b}, {c.b, c.a}} {
+			err := CheckSpecs(append(append([]Spec{pair[0]}, many...), pair[1]))
+			if (err != nil) != c.clash || c.clash && !strings.Contains(err.Error(), "both claim table") {
+				t.Errorf("%s, order %d: %v", name, i, err)
+			}
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	for name, want := range map[string][2]bool{"": {}, "a": {true, true}, "A": {false, true}, "9": {false, true}, "_": {false, true}, "a_9": {true, true}, "a-9": {},
+		"aé": {}, "aA": {false, true}, "a\n": {}, strings.Repeat("a", 40): {true, true}, strings.Repeat("a", 41): {false, true}, strings.Repeat("a", 48): {false, true},
+		strings.Repeat("a", 49): {}} {
+		if got := [2]bool{isName(name), isTable(name)}; got != want {
+			t.Errorf("%q: %v", name, got)
+		}
+	}
 }

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"regexp"
 	"strconv"
+	"time"
 
 	"strata/broker"
 	"strata/canal"
@@ -129,6 +129,9 @@ type CaptureState struct {
 	Waiting int64             `json:"waiting"` // how many wait
 }
 
+// reportLimit bounds what a leader that ended says of it.
+const reportLimit = 5 * time.Second
+
 // shownRepairs is how many keys a state lists.
 const shownRepairs = 10
 
@@ -158,6 +161,7 @@ func (n *Node) CaptureState(ctx context.Context) (CaptureState, error) {
 		return out, err
 	}
 	if ok {
+		fillLists(&report)
 		out.Report = &report
 	}
 	tasks, err := desk.Tasks(ctx)
@@ -173,6 +177,44 @@ func (n *Node) CaptureState(ctx context.Context) (CaptureState, error) {
 	return out, err
 }
 
+// reportEnd lets `canal status` say why there is no leader, until the next one reports. A term that has a successor is
+// nobody's concern.
+func (n *Node) reportEnd(ctx context.Context, term uint32, cause error) {
+	ctx, cancel := context.WithTimeout(ctx, reportLimit)
+	defer cancel()
+	desk, err := n.Desk(ctx)
+	var s canal.Status
+	if err == nil {
+		s, _, err = desk.Status(ctx)
+	}
+	if err == nil {
+		s.Term, s.Err, s.Hint = term, cause.Error(), fault.HintOf(cause)
+		_, err = desk.Report(ctx, term, s)
+	}
+	if err != nil {
+		n.log.Info("the end of a term can't be reported", "err", err)
+	}
+}
+
+// fillLists makes empty lists and maps of those that the leader had nothing for: programs that read them as JSON need no null.
+func fillLists(r *canal.Status) {
+	if r.OpenXA == nil {
+		r.OpenXA = []canal.OpenXA{}
+	}
+	if r.Numbers == nil {
+		r.Numbers = map[string][]uint64{}
+	}
+	if r.Stopped == nil {
+		r.Stopped = map[string]canal.Stopped{}
+	}
+	if r.Lowered == nil {
+		r.Lowered = map[string]canal.Lowered{}
+	}
+	if r.Alarms == nil {
+		r.Alarms = map[string]string{}
+	}
+}
+
 // Whole says what keeps the topics from being the whole of the tables: fault.Proof, or nil.
 func (s *CaptureState) Whole() error {
 	for name, why := range s.Stopped {
@@ -181,6 +223,9 @@ func (s *CaptureState) Whole() error {
 			e.Hint = fmt.Sprintf("strata canal rewind %s --why … repairs what it lacks and lets it go on", name)
 		}
 		return e
+	}
+	if r := s.Report; r != nil && r.Err != "" {
+		return fault.New(fault.Proof, "capture", "nothing is captured now: %s", r.Err).WithHint("%s", r.Hint)
 	}
 	for name := range s.Lowered {
 		return fault.New(fault.Proof, "capture", "dataset %s lacks changes that are being repaired", name).
@@ -238,12 +283,12 @@ func (n *Node) CheckDDL(ctx context.Context, script string) ([]ddlcheck.Finding,
 
 // CheckGTID refuses what is no GTID set of the captured server.
 func (n *Node) CheckGTID(set string) error {
-	pattern, example := `^\d+-\d+-\d+(,\d+-\d+-\d+)*$`, "0-1-4711"
-	if n.offline.Flavor() == db.MySQL {
-		pattern, example = `^[0-9a-fA-F-]{36}(:\d+(-\d+)?)+(,\s*[0-9a-fA-F-]{36}(:\d+(-\d+)?)+)*$`, "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-23"
-	}
-	if ok, err := regexp.MatchString(pattern, set); !ok || err != nil {
-		return fault.New(fault.Invalid, "read GTID set", "%q is none of %s", set, n.offline.Flavor()).WithHint("it looks like %s", example)
+	if err := binlog.CheckGTIDSet(n.offline.Flavor(), set); err != nil {
+		example := "0-1-4711"
+		if n.offline.Flavor() == db.MySQL {
+			example = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-23"
+		}
+		return fault.New(fault.Invalid, "read GTID set", "%q is none of %s: %w", set, n.offline.Flavor(), err).WithHint("it looks like %s", example)
 	}
 	return nil
 }

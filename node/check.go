@@ -259,6 +259,44 @@ func (k *checker) tables(ctx context.Context, live *db.DB) {
 			k.list.addAll(path+at[j], err)
 		}
 	}
+	for i, d := range k.datasets {
+		k.list.addAll(k.places[i], shardsAlike(ctx, live, d)...)
+		k.list.addAll(k.places[i], each(binlog.CheckCascades(ctx, live, []*catalog.Dataset{d}))...)
+	}
+}
+
+// shardsAlike names the shards whose rows can't be named, or put into their time, as the dataset does it. Other columns may
+// differ.
+func shardsAlike(ctx context.Context, live *db.DB, d *catalog.Dataset) (errs []error) {
+	if !d.Sharded() {
+		return nil
+	}
+	tables, err := db.Tables(ctx, live, d.Table+"_")
+	if err != nil {
+		return []error{err}
+	}
+	for _, t := range tables {
+		if _, ok := d.ShardOf(t); !ok {
+			continue
+		}
+		columns, key, err := db.Describe(ctx, live, t)
+		bad := func(format string, args ...any) {
+			errs = append(errs, fault.New(fault.Invalid, "compare shards of "+d.Name, format, args...).
+				WithHint("give it the key and the time column of the other shards, or rename it"))
+		}
+		switch {
+		case fault.Is(err, fault.NotFound): // it went meanwhile
+		case err != nil:
+			errs = append(errs, err)
+		case len(key) == 0:
+			bad("shard %s has no primary key", t)
+		case !slices.Equal(key, d.Key):
+			bad("shard %s has the primary key (%s), the dataset (%s)", t, strings.Join(key, ", "), strings.Join(d.Key, ", "))
+		case !slices.ContainsFunc(columns, func(c catalog.Column) bool { return c.Name == d.Time }):
+			bad("shard %s has no column %s", t, d.Time)
+		}
+	}
+	return errs
 }
 
 // blame finds the key of the spec that each error is about: with another value there, the error is gone.

@@ -50,6 +50,16 @@ func TestCheck_servers(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a table whose rows a foreign key changes unseen", func(t *testing.T) {
+		localtest.Exec(t, localtest.DB(t, live), "CREATE TABLE child (a INT PRIMARY KEY, b INT, FOREIGN KEY (b) REFERENCES sound (a) ON DELETE CASCADE)")
+		c := check(t, strings.Replace(text, "[{name: sound}]", "\n  - name: sound\n  - name: child", 1), time.Now)
+		if len(c.Problems) != 1 || c.Problems[0].Line != 8 || !fault.Is(c.Problems[0].Err, fault.Unsafe) {
+			t.Errorf("%s", said(c))
+		}
+		if c := check(t, strings.Replace(text, "{name: sound}", "{name: sound}, {name: child, cascades: accept}", 1), time.Now); len(c.Problems) != 0 {
+			t.Errorf("%s", said(c))
+		}
+	})
 	t.Run("an endpoint that is away is named by its own line", func(t *testing.T) {
 		c := check(t, text+fmt.Sprintf("offline:\n  endpoints:\n    - {name: gone, dsn: \"a@tcp(127.0.0.1:1)/bank\"}\n    - {name: there, dsn: %q}\n", live), time.Now)
 		if len(c.Problems) != 1 || c.Problems[0].Line != 9 || !fault.Is(c.Problems[0].Err, fault.Unavailable) {

@@ -122,7 +122,7 @@ func (o *Offline) check(list *problems) {
 			bad(place+".name", "%s: the name %s is there twice", place, e.Name)
 		}
 		seen[e.Name] = true
-		if err := e.Server.check(); err != nil {
+		if err := e.check(); err != nil {
 			bad(place+".dsn", "%s: %w", place, err)
 		}
 	}

@@ -165,6 +165,7 @@ func (n *Node) runCanal(ctx context.Context) error {
 			pause = firstPause
 		}
 		n.log.Warn("term ended", "err", err, "hint", fault.HintOf(err), "pause", pause)
+		n.reportEnd(ctx, leader.Stats().Term, err)
 		if fatal(err) {
 			return err
 		}

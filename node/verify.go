@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -81,9 +82,13 @@ func (n *Node) verifyIndex(ctx context.Context, r VerifyRequest, rep *Report) er
 	if err != nil {
 		return err
 	}
+	key, err := n.cfg.Capture.maskKey(os.Getenv)
+	if err != nil {
+		return err
+	}
 	out, err := syncer.Verify(ctx, syncer.VerifyConfig{
 		Datasets: n.datasets, View: n.View, Stores: map[catalog.Store]*db.DB{catalog.Live: n.live, catalog.Archive: n.archive},
-		Live: w, Index: n.index, Now: n.now, Progress: r.Progress,
+		Live: w, Index: n.index, Now: n.now, Progress: r.Progress, MaskKey: key,
 	})
 	if err != nil {
 		return err

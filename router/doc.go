@@ -10,6 +10,9 @@
 // search index, where there is one and the query isn't strong or a sum; else the store again while scans stay under
 // StoreRows; else the query is refused before anything runs (fault.TooLarge). So one answer may come from all three.
 //
+// A query that reads, filters, sorts or groups by a masked column is never answered by the index, which has other values
+// there than the stores have: the answer would depend on who gave it (law L7).
+//
 // # Guarantees
 //
 //   - Every row is read from the one store that owns its shard, checked by the source in the snapshot that the row comes

@@ -179,11 +179,15 @@ func (c *chooser) choose(ctx context.Context, h catalog.Holding) error {
 		return nil
 	}
 	if down != nil {
-		return down
+		return c.withoutIndex(down)
 	}
 	if c.scan+cost.Rows <= c.r.cfg.StoreRows {
 		c.scan += cost.Rows
-		c.add(store, h, cost.Rows, "read whole: no index of the table fits")
+		why := "read whole: no index of the table fits"
+		if c.masked() {
+			why += ", and the index has " + c.p.masked + " masked"
+		}
+		c.add(store, h, cost.Rows, why)
 		return nil
 	}
 	return tooLarge(c.p.q, "about %d rows would be read without a fitting index, beginning with %s; at most %d", c.scan+cost.Rows, h.Shard.Table, c.r.cfg.StoreRows).
@@ -193,10 +197,22 @@ func (c *chooser) choose(ctx context.Context, h catalog.Holding) error {
 // indexMay reports whether the index may answer a part of this query.
 func (c *chooser) indexMay() bool {
 	index := c.r.cfg.Index
-	if index == nil || c.not[index.Name()] != nil || c.p.q.Freshness.Strong {
+	if index == nil || c.not[index.Name()] != nil || c.p.q.Freshness.Strong || c.p.masked != "" {
 		return false
 	}
 	return !slices.ContainsFunc(c.p.q.Aggregates, func(a Aggregate) bool { return a.Func == Sum })
+}
+
+// masked reports whether masks keep the query from an index that is there.
+func (c *chooser) masked() bool { return c.r.cfg.Index != nil && c.p.masked != "" }
+
+// withoutIndex is the error of a store that can't answer, where masks keep the index from answering in its place.
+func (c *chooser) withoutIndex(down error) error {
+	if !c.masked() || c.p.q.Freshness.Strong {
+		return down
+	}
+	return fault.New(fault.KindOf(down), "plan "+c.p.ds.Name, "%w", down).
+		WithHint("the index has column %s masked: a query that doesn't name it may be answered there", c.p.masked)
 }
 
 func (c *chooser) hint() string {
@@ -204,7 +220,9 @@ func (c *chooser) hint() string {
 	if c.p.ds.Time != "" {
 		h += ", or narrow the range of " + c.p.ds.Time
 	}
-	if c.r.cfg.Index != nil && c.p.q.Freshness.Strong {
+	if c.masked() {
+		h += "; the index can't answer what names " + c.p.masked + ": that column is masked there"
+	} else if c.r.cfg.Index != nil && c.p.q.Freshness.Strong {
 		h += ", or ask without strong so that the index may answer"
 	}
 	if index := c.r.cfg.Index; index != nil && c.not[index.Name()] != nil {

@@ -22,7 +22,21 @@ type prepared struct {
 	after    []*string        // order cells after which to go on; nil: from the start
 	position uint64           // of the first page; 0: none
 	page     uint64           // 1 is the first
+	masked   string           // a column that it names and that the index has otherwise than the stores; "": none
 	deadline time.Time
+}
+
+// findMasked finds a masked column among those that are filtered, read, sorted, grouped or added up.
+func (p *prepared) findMasked() string {
+	for _, names := range [][]string{p.fetch, p.q.GroupBy} {
+		if i := slices.IndexFunc(names, p.ds.Masked); i >= 0 {
+			return names[i]
+		}
+	}
+	if i := slices.IndexFunc(p.q.Aggregates, func(a Aggregate) bool { return p.ds.Masked(a.Column) }); i >= 0 {
+		return p.q.Aggregates[i].Column
+	}
+	return p.q.Filter.FindColumn(p.ds.Masked)
 }
 
 // prepare checks q against the dataset and the limits. Nothing is asked of any server.
@@ -56,11 +70,14 @@ func (r *Router) prepare(q Query) (*prepared, error) {
 	}
 	p.q = q
 	if len(q.Aggregates) > 0 || len(q.GroupBy) > 0 {
-		return p, p.prepareAggregates(l)
+		err = p.prepareAggregates(l)
+		p.masked = p.findMasked()
+		return p, err
 	}
 	if err := p.prepareRows(l); err != nil {
 		return nil, err
 	}
+	p.masked = p.findMasked()
 	return p, r.readCursor(p)
 }
 

@@ -34,6 +34,17 @@ func (g *group) differing() (out []string) {
 	return out
 }
 
+// otherKeys says why the shards can't be one dataset: a row is named by the same key in all of them.
+func (g *group) otherKeys() string {
+	for _, t := range g.all() {
+		if m := g.model(); !slices.Equal(t.key, m.key) {
+			return fmt.Sprintf("shard %s has the primary key (%s), %s has (%s): give all shards the same one", t.name, strings.Join(t.key, ", "), m.name,
+				strings.Join(m.key, ", "))
+		}
+	}
+	return ""
+}
+
 // dateOf reads a table's name as a shard's.
 func dateOf(name string) (base string, from time.Time, digits int, ok bool) {
 	at := strings.LastIndexByte(name, '_')
@@ -64,7 +75,7 @@ func groups(tables []*table, s *Survey) []*group {
 	}
 	refuse := func(reason string, list ...*table) {
 		for _, t := range list {
-			s.Refused = append(s.Refused, Refused{t.name, reason})
+			s.Refused = append(s.Refused, Refused{Table: t.name, Reason: reason})
 		}
 	}
 	var out []*group
@@ -76,7 +87,11 @@ func groups(tables []*table, s *Survey) []*group {
 			refuse(fmt.Sprintf("it has the plain name of %d shards such as %s, and no dataset can have both: rename it", len(g.shards), g.shards[0].name), p)
 			delete(plain, base)
 		}
-		if reason := g.order(); reason != "" {
+		reason := g.order()
+		if reason == "" {
+			reason = s.refusedShard(g)
+		}
+		if reason != "" {
 			refuse(reason, g.shards...)
 			continue
 		}
@@ -96,6 +111,18 @@ func groups(tables []*table, s *Survey) []*group {
 	}
 	slices.SortFunc(out, func(a, b *group) int { return strings.Compare(a.base, b.base) })
 	return out
+}
+
+// refusedShard says which table that can't be taken is a shard of the group by its name: the dataset would claim it all the
+// same.
+func (s *Survey) refusedShard(g *group) string {
+	d := catalog.Dataset{Name: "x", Table: g.base, Scheme: g.scheme}
+	for _, r := range s.Refused {
+		if _, is := d.ShardOf(r.Table); is && r.unfit {
+			return fmt.Sprintf("shard %s can't be taken (%s), and a dataset can't leave out one of its shards", r.Table, r.Reason)
+		}
+	}
+	return ""
 }
 
 // order sorts the shards by time and finds their scheme; a reason says why there is none.

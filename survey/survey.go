@@ -41,6 +41,8 @@ type Line struct{ Text, Remark string }
 type Refused struct {
 	Table  string `json:"table"`
 	Reason string `json:"reason"`
+
+	unfit bool // by itself, whatever is beside it
 }
 
 const (
@@ -59,12 +61,19 @@ func Read(ctx context.Context, d *db.DB) (*Survey, error) {
 	names := map[string]bool{}
 	for _, g := range groups(tables, s) {
 		f, reason, err := g.dataset(ctx, d)
+		if err == nil && reason != "" && len(g.scheme) > 0 && len(g.all()) == 1 {
+			alone := &group{base: g.model().name, shards: g.shards}
+			if f, reason, err = alone.dataset(ctx, d); reason == "" {
+				g = alone
+				f.About = append(f.About, "its name ends like a shard's, but no column has times of that range: taken as one table")
+			}
+		}
 		if err != nil {
 			return nil, err
 		}
 		if reason != "" {
 			for _, t := range g.all() {
-				s.Refused = append(s.Refused, Refused{t.name, reason})
+				s.Refused = append(s.Refused, Refused{Table: t.name, Reason: reason})
 			}
 			continue
 		}
@@ -80,7 +89,7 @@ func (s *Survey) refuse(tables *[]*table) {
 	*tables = slices.DeleteFunc(*tables, func(t *table) bool {
 		reason := t.unfit()
 		if reason != "" {
-			s.Refused = append(s.Refused, Refused{t.name, reason})
+			s.Refused = append(s.Refused, Refused{t.name, reason, true})
 		}
 		return reason != ""
 	})
@@ -88,6 +97,13 @@ func (s *Survey) refuse(tables *[]*table) {
 
 // disjoint takes out what claims another's tables, so that the whole is a configuration.
 func (s *Survey) disjoint() error {
+	all := make([]catalog.Spec, len(s.Found))
+	for i, f := range s.Found {
+		all[i] = f.Spec
+	}
+	if catalog.CheckSpecs(all) == nil {
+		return nil // as nearly always: what follows is for the few that are wrong
+	}
 	for i := 0; i < len(s.Found); i++ {
 		specs := make([]catalog.Spec, 0, i+1)
 		for _, f := range s.Found[:i+1] {
@@ -101,7 +117,7 @@ func (s *Survey) disjoint() error {
 			return err
 		}
 		for _, t := range s.Found[i].Tables {
-			s.Refused = append(s.Refused, Refused{t, err.Error()})
+			s.Refused = append(s.Refused, Refused{Table: t, Reason: err.Error()})
 		}
 		s.Found = slices.Delete(s.Found, i, i+1)
 		i--
@@ -128,6 +144,9 @@ func (g *group) dataset(ctx context.Context, d *db.DB) (f Found, reason string, 
 	}
 	f.Why["partitions"] = "of the Kafka topic, fixed for its life"
 	f.Why["key"] = "the primary key"
+	if reason := g.otherKeys(); reason != "" {
+		return f, reason, nil
+	}
 	if len(g.scheme) > 0 {
 		if reason, err = g.chooseTime(ctx, d, &f); reason != "" || err != nil {
 			return f, reason, err

@@ -199,6 +199,30 @@ func TestSurvey_shards(t *testing.T) {
 		refused(t, s, "t", "rename it")
 		found(t, s, "t")
 	})
+	t.Run("shards with another key are refused", func(t *testing.T) {
+		s := look(t, "CREATE TABLE t_202601 (id INT, k INT, at DATETIME NOT NULL, PRIMARY KEY (id, k))", table("t_202602"), table("other"))
+		refused(t, s, "t_202601", "shard t_202601 has the primary key (id, k), t_202602 has (id)")
+		refused(t, s, "t_202602", "(id, k)")
+	})
+	t.Run("shards beside one without a key are refused", func(t *testing.T) {
+		s := look(t, "CREATE TABLE t_202601 (id INT, at DATETIME NOT NULL)", table("t_202602"), "CREATE TABLE u_late_1 (id INT)", table("u_202601"), table("u_202602"))
+		refused(t, s, "t_202601", "no primary key")
+		refused(t, s, "t_202602", "t_202601 can't be taken")
+		refused(t, s, "u_202602", "u_late_1 can't be taken")
+	})
+	t.Run("a copy without a key doesn't matter", func(t *testing.T) {
+		s := look(t, table("t_202601"), table("t_202602"), "CREATE TABLE t_20260115 (id INT)")
+		refused(t, s, "t_20260115", "no primary key")
+		if f := found(t, s, "t"); len(f.Tables) != 2 {
+			t.Errorf("%v", f.Tables)
+		}
+	})
+	t.Run("one table with a number at its end is a table", func(t *testing.T) {
+		f := found(t, look(t, "CREATE TABLE phone_2000 (id INT PRIMARY KEY)"), "phone_2000")
+		if f.Spec.Sharded() || len(f.About) == 0 || !strings.Contains(f.About[0], "ends like a shard's") {
+			t.Errorf("%+v", f)
+		}
+	})
 	t.Run("days among months are refused", func(t *testing.T) {
 		s := look(t, table("t_202512"), table("t_20251215"), table("t_202601"))
 		refused(t, s, "t_202512", "don't follow one another")

@@ -177,6 +177,9 @@ func (s *Source) CurrentEndpoint() Endpoint {
 	return s.cfg.Endpoints[s.current]
 }
 
+// Reads is the name of the endpoint that the main stream reads, or read last; "" before the first.
+func (s *Source) Reads() string { return s.CurrentEndpoint().Name }
+
 // Open is part of canal.Source. The endpoints are tried in order, from the first every time.
 func (s *Source) Open(ctx context.Context, at canal.Position) (canal.Stream, error) {
 	slot, err := s.acquire()
@@ -210,6 +213,9 @@ func (s *Source) try(ctx context.Context, i, slot int, at canal.Position) (_ can
 		return nil, err
 	}
 	if err := d.CheckCapture(ctx); err != nil {
+		return nil, err
+	}
+	if err := CheckCascades(ctx, d, s.cfg.Datasets); err != nil {
 		return nil, err
 	}
 	chars, err := readCharsets(ctx, d, s.forms)

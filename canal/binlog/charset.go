@@ -17,6 +17,7 @@ import (
 	"golang.org/x/text/encoding/simplifiedchinese"
 	"golang.org/x/text/encoding/traditionalchinese"
 
+	"strata/canal"
 	"strata/catalog"
 	"strata/db"
 	"strata/fault"
@@ -46,6 +47,9 @@ type knowledge struct {
 	// doesn't tell: MariaDB's UUID and INET.
 	describe func(table string) ([]catalog.Column, error)
 	forms    *forms
+	// indirect is what changes other tables than a statement names, as it is now; nil where that can't be asked.
+	indirect       func() (map[canal.TableName]reach, error)
+	cascadesLogged bool // what foreign keys change has row events
 
 	mu    sync.Mutex
 	ready map[string]*charset
@@ -60,6 +64,15 @@ func readCharsets(ctx context.Context, d *db.DB, known *forms) (charsets, error)
 		defer cancel()
 		columns, _, err := db.Describe(ctx, d, table)
 		return columns, err
+	}
+	w.indirect = func() (map[canal.TableName]reach, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), describeLimit)
+		defer cancel()
+		return indirect(ctx, d)
+	}
+	var err error
+	if w.cascadesLogged, err = cascadesLogged(ctx, d); err != nil {
+		return nil, err
 	}
 	for i, query := range []string{
 		"SELECT ID, COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATIONS WHERE ID IS NOT NULL AND CHARACTER_SET_NAME IS NOT NULL",

@@ -13,18 +13,74 @@ import (
 const statementBytes = 200
 
 // statement looks at DDL and DML text for captured tables: DML poisons their datasets, DDL alarms.
-func (g *group) statement(st canal.Statement, schema string) {
-	if st.DML() {
-		for _, t := range st.Tables() {
-			if t.Schema != "" && t.Schema != g.s.schema || t.Schema == "" && schema != g.s.schema {
-				continue
-			}
-			if d := g.captured(t.Name); d != nil {
-				g.poison(d, fault.New(fault.Unsafe, "read binlog", "%s on table %s is in the binlog as a statement, not as rows", st.Verb, t.Name).
-					WithHint("somebody sets binlog_format in a session; take that right away, and load the dataset anew"))
-			}
+func (g *group) statement(st canal.Statement, schema string) error {
+	switch {
+	case st.Verb == "SELECT" || st.Verb == "DO" || st.Verb == "CALL":
+		// Servers write the call of a function that changes rows, and not what it changed.
+		g.poisonAll(fault.New(fault.Unsafe, "read binlog", "%.200q is in the binlog as a statement, and may have changed any table", st.Text).WithHint(statementHint))
+	case st.DML():
+		return g.dml(st, schema)
+	default:
+		g.indirect = nil // it may have made a trigger or a view
+		g.ddl(st, schema)
+	}
+	return nil
+}
+
+const statementHint = "somebody sets binlog_format in a session; take that right away, and load the dataset anew"
+
+// dml stops the datasets whose tables a statement names, and all where it may have changed any table.
+func (g *group) dml(st canal.Statement, schema string) error {
+	tables := st.Tables()
+	for i := range tables {
+		t := &tables[i]
+		if t.Schema == "" {
+			t.Schema = schema
 		}
-		return
+		if t.Schema != g.s.schema {
+			continue
+		}
+		if d := g.captured(t.Name); d != nil {
+			g.poison(d, fault.New(fault.Unsafe, "read binlog", "%s on table %s is in the binlog as a statement, not as rows", st.Verb, t.Name).WithHint(statementHint))
+		}
+	}
+	if g.chars == nil || g.chars.indirect == nil {
+		return nil
+	}
+	if g.indirect == nil {
+		var err error
+		if g.indirect, err = g.chars.indirect(); err != nil {
+			return err
+		}
+	}
+	through := func(t canal.TableName) {
+		g.poisonAll(fault.New(fault.Unsafe, "read binlog", "%s by way of %s.%s is in the binlog as a statement, and may have changed any table", st.Verb, t.Schema, t.Name).WithHint(statementHint))
+	}
+	for _, t := range tables {
+		if g.indirect[t] == changesTables {
+			through(t)
+		}
+	}
+	for _, t := range st.Names() {
+		if t.Schema == "" {
+			t.Schema = schema
+		}
+		if g.indirect[t] == isFunction {
+			through(t)
+		}
+	}
+	return nil
+}
+
+func (g *group) poisonAll(err error) {
+	for _, d := range g.s.cfg.Datasets {
+		g.poison(d, err)
+	}
+}
+
+func (g *group) ddl(st canal.Statement, schema string) {
+	if made := st.Creates(); made.Name != "" {
+		g.cascades(st, made, schema)
 	}
 	for _, a := range st.Alterations() {
 		if a.Table.Schema == "" {
@@ -39,7 +95,21 @@ func (g *group) statement(st canal.Statement, schema string) {
 			}
 		} else if d := g.captured(a.Table.Name); d != nil {
 			g.alarm(d, a, st.Text)
+			g.cascades(st, a.Table, schema)
 		}
+	}
+}
+
+// cascades stops the dataset of a table that gets a foreign key which changes its rows without row events.
+func (g *group) cascades(st canal.Statement, t canal.TableName, schema string) {
+	if t.Schema == "" {
+		t.Schema = schema
+	}
+	if t.Schema != g.s.schema || g.chars != nil && g.chars.cascadesLogged || !st.Cascades() {
+		return
+	}
+	if d := g.captured(t.Name); d != nil && d.Cascades != catalog.CascadeAccept {
+		g.poison(d, fault.New(fault.Unsafe, "read binlog", "table %s has got a foreign key that changes its rows without row events", t.Name).WithHint(cascadeHint))
 	}
 }
 

@@ -47,12 +47,18 @@
 // dataset only is the Txn's Poison: a table without the dataset's key or time, or with a column that can't hold its kind any
 // more, a system versioned table, times in the form from before MySQL 5.6, a partial row image, bytes that are
 // not of the column's character set, row changes as statement text, rows before a ROLLBACK TO SAVEPOINT, a row beyond
-// MaxRowBytes.
+// MaxRowBytes, a foreign key that changes its rows unseen (below). A statement that may have changed any table (the call of a
+// function that writes; a change of a view, of a table with triggers, or with a stored function in it, as far as the login may
+// see them) is the Poison of
+// all datasets.
+//
+// Before MySQL 9.6, and on MariaDB, what ON DELETE and ON UPDATE with CASCADE or SET NULL change has no row events: Open refuses a
+// server on which a captured table has such a key, unless its dataset says that it accepts it.
 //
 // # What it does not do
 //
 // It reads no rows from tables, knows no character set gb18030 (a declared column of it is poison, another one comes as bytes),
-// follows no foreign key cascades, sends no semi-synchronous acknowledgements and doesn't look
+// sends no semi-synchronous acknowledgements and doesn't look
 // into the binlog's files. On MariaDB before 10.11.5 a UUID column's bytes may be in another order; the matrix test says so for
 // the server it runs on.
 package binlog

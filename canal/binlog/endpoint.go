@@ -15,7 +15,7 @@ import (
 )
 
 // errPurged is inside the error of a server that had the place and let go of it; another one may still have it.
-var errPurged = fmt.Errorf("its binlog was purged: %w", canal.ErrLost)
+var errPurged = canal.ErrPurged
 
 // verdict makes one error of what all endpoints said. A place is lost where a server says so and none that follows a
 // primary may yet come to have it, or, where it was only purged, none that is away may still have it.

@@ -98,6 +98,18 @@ func TestSource_four_streams_read_at_once_and_a_fifth_is_refused(t *testing.T) {
 	r.open(src, canal.Position{GTID: r.from})
 }
 
+func TestSource_an_Open_that_was_given_up_takes_no_server_id(t *testing.T) {
+	r := &rig{t: t, dsn: "u:p@tcp(127.0.0.1:1)/s"}
+	src := r.configuredAs(db.MariaDB)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range binlog.Streams + 1 {
+		if _, err := src.Open(ctx, canal.Position{}); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestSource_leaves_no_goroutine_behind(t *testing.T) {
 	r := newRig(t, entry, "CREATE TABLE big (id INT PRIMARY KEY, b LONGBLOB)")
 	src := r.source(r.dsn, 0, r.dataset(catalog.Spec{Name: "entry", Table: "entry"}))

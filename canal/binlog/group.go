@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/go-mysql-org/go-mysql/mysql"
@@ -44,6 +43,7 @@ type group struct {
 	begun      bool // a BEGIN was there, so a statement doesn't end the group
 	seeking    bool // only a prepare is looked for
 	ended      bool
+	started    bool // the server was started since the last group
 	x          canal.Txn
 	own        canal.Change // of strata's own tables
 	spare      canal.Change // on its way to disk
@@ -60,16 +60,18 @@ type group struct {
 	tag        mysql.Tag
 	gno        int64
 	domains    []uint32
+	indirect   map[canal.TableName]reach // nil: not asked yet
 
 	held      map[string]*prepared
 	heldBytes int64
 	list      []canal.OpenXA
+	over      []string // ids of the last XA transactions that ended
 	onDisk    *atomic.Int64
 }
 
 func newGroup(s *Source, chars charsets, where position, at canal.Position) *group {
 	g := &group{s: s, chars: chars, where: where, before: where.String(), again: at.Last.GTID, shapes: map[uint64]*shape{}, digest: sha256.New(),
-		held: map[string]*prepared{}, domains: at.Domains, onDisk: &atomic.Int64{}}
+		held: map[string]*prepared{}, over: at.EndedXA, domains: at.Domains, onDisk: &atomic.Int64{}}
 	g.beat = &catalog.Dataset{Name: heartbeatTable, Table: heartbeatTable, Key: []string{"id"}, Columns: []catalog.Column{
 		{Name: "id", Type: catalog.Type{Kind: catalog.Int, Size: 1}}, {Name: "seq", Type: catalog.Type{Kind: catalog.Uint, Size: 8}},
 		{Name: "at", Type: catalog.Type{Kind: catalog.Int, Size: 8}}}}
@@ -107,6 +109,8 @@ func (g *group) feed(e event) error {
 	case *replication.GtidTaggedLogEvent:
 		return g.beginMySQL(e, &ev.GTIDEvent)
 	case *replication.FormatDescriptionEvent:
+		// A file that a rotation began, and what a server sends in the middle of a file, have no time here.
+		g.started = g.started || ev.CreateTimestamp != 0
 		if g.open { // the server went down while it wrote this group, and began a new file
 			g.open = false
 			g.drop()
@@ -182,6 +186,7 @@ func (g *group) end() error {
 		g.finished, g.spills = g.spills, nil
 	}
 	g.open, g.ended = false, true
+	g.x.Started, g.started = g.started, false
 	if g.maria() {
 		g.where.addMaria(g.mariaGTID.DomainID, g.mariaGTID.ServerID, g.mariaGTID.SequenceNumber)
 		g.usesDomain(g.mariaGTID.DomainID)
@@ -191,7 +196,7 @@ func (g *group) end() error {
 	var sum catalog.Hash
 	copy(sum[:], g.digest.Sum(nil))
 	after := g.where.String()
-	g.x.Position = canal.Position{GTID: after, Last: canal.Last{GTID: g.x.GTID, Before: g.before, Digest: sum}, XA: g.list, Domains: g.domains}
+	g.x.Position = canal.Position{GTID: after, Last: canal.Last{GTID: g.x.GTID, Before: g.before, Digest: sum}, XA: g.list, EndedXA: g.over, Domains: g.domains}
 	g.before = after
 	if g.x.GTID == g.again {
 		g.again = ""
@@ -277,14 +282,4 @@ func (g *group) shape(ev *replication.TableMapEvent, body []byte) {
 }
 
 // captured is the dataset that a physical table is a shard of; nil for none.
-func (g *group) captured(table string) *catalog.Dataset {
-	if strings.Contains(table, "__strata_") {
-		return nil // the name of one attempt to move a shard away
-	}
-	for _, d := range g.s.cfg.Datasets {
-		if _, ok := d.ShardOf(table); ok {
-			return d
-		}
-	}
-	return nil
-}
+func (g *group) captured(table string) *catalog.Dataset { return shardOf(g.s.cfg.Datasets, table) }

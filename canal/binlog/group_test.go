@@ -9,6 +9,7 @@ import (
 	"github.com/go-mysql-org/go-mysql/replication"
 
 	"strata/canal"
+	"strata/catalog"
 )
 
 func TestL1_a_group_that_rolls_back_or_breaks_off_leaves_nothing(t *testing.T) {
@@ -27,6 +28,7 @@ func TestL1_a_group_that_rolls_back_or_breaks_off_leaves_nothing(t *testing.T) {
 		t.Helper()
 		feed(&replication.MariadbGTIDEvent{GTID: mysql.MariadbGTID{ServerID: 1, SequenceNumber: seq}})
 		g.x.Changes = append(g.x.Changes, canal.Change{Op: canal.Insert})
+		g.touch(&catalog.Dataset{Name: "d"})
 	}
 	begin(2)
 	if g.ready() != nil {

@@ -191,8 +191,8 @@ func appendJSONText(dst, s []byte) []byte {
 	return append(dst, '"')
 }
 
-// appendJSONDouble appends the shortest digits that read back, with an exponent below 1e-14 and from 1e15 on, and with a point
-// where it would look like an integer.
+// appendJSONDouble appends the shortest digits that read back, with an exponent below 1e-15 and for integers from 1e15 on, and
+// with a point where it would look like an integer.
 func appendJSONDouble(dst []byte, f float64) []byte {
 	from := len(dst)
 	var room [32]byte
@@ -202,7 +202,7 @@ func appendJSONDouble(dst []byte, f float64) []byte {
 		at--
 	}
 	exp, err := strconv.Atoi(string(digits[at+1:]))
-	if err != nil || f == 0 || exp >= -15 && exp < 15 {
+	if err != nil || f == 0 || exp >= -15 && (exp < 15 || f != math.Trunc(f)) {
 		dst = strconv.AppendFloat(dst, f, 'f', -1, 64)
 		for _, c := range dst[from:] {
 			if c == '.' {

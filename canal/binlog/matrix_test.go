@@ -157,7 +157,7 @@ func manyLabels() string {
 // jsonValue makes a value of MySQL's JSON, with the types that only its functions can make.
 func jsonValue(r *rand.Rand) string {
 	leaves := []string{"NULL", "1", "-1", "65535", "-32769", "4294967296", "18446744073709551615", "-9223372036854775808", "1.5e0", "0e0", "1e20", "1.25e-7", "123456789012345680e0", "1e15", "1e-15",
-		"-1.5e300", "0.1e0", "CAST('0.50' AS DECIMAL(5,2))", "CAST('-123456789012345678901234567890.123456789' AS DECIMAL(65,9))", "'text'", "''", "'中é😀'", `'a"b\\\\c\n\t\r'`, "CAST(x'01021f' AS CHAR)",
+		"-1.5e300", "0.1e0", "1234567890123456.8e0", "-2251799813685247.5e0", "1234567890123456e0", "CAST('0.50' AS DECIMAL(5,2))", "CAST('-123456789012345678901234567890.123456789' AS DECIMAL(65,9))", "'text'", "''", "'中é😀'", `'a"b\\\\c\n\t\r'`, "CAST(x'01021f' AS CHAR)",
 		"CAST('true' AS JSON)", "CAST('false' AS JSON)", "CAST('null' AS JSON)", "CAST('2026-01-02' AS DATE)", "CAST('2026-01-02 03:04:05.67' AS DATETIME(6))", "CAST('-12:34:56.7' AS TIME(6))", "CAST('00:00:00' AS TIME)",
 		"CAST('2026-01-02 03:04:05' AS DATETIME)", "x'00ff'", "REPEAT(x'00ff', 100)", "b'101'", "REPEAT('long ', 100)", "REPEAT('x', 70000)", "'{}'", "JSON_OBJECT()", "JSON_ARRAY()", "ST_GeomFromText('POINT(1 2)')"}
 	leaf := func() string { return leaves[r.IntN(len(leaves))] }

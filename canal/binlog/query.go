@@ -37,7 +37,9 @@ func (g *group) query(schema, query []byte) error {
 	case "XA":
 		return g.xa(st)
 	}
-	g.statement(st, string(schema))
+	if err := g.statement(st, string(schema)); err != nil {
+		return err
+	}
 	if g.maria() {
 		if g.standalone {
 			return g.end()

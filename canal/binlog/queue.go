@@ -59,7 +59,12 @@ func newParser(flavor string) *replication.BinlogParser {
 }
 
 // HandleEvent is part of replication.EventHandler: it gets every event undecoded, its checksum verified.
-func (q *queue) HandleEvent(raw *replication.BinlogEvent) error {
+func (q *queue) HandleEvent(raw *replication.BinlogEvent) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // the library's answer to an event that is cut off
+			err = &replication.EventError{Header: raw.Header, Err: fmt.Sprint(p)}
+		}
+	}()
 	if raw.Header.EventType == replication.TRANSACTION_PAYLOAD_EVENT {
 		return q.payload(raw.RawData)
 	}

@@ -78,6 +78,16 @@ func (r *rig) exec(q string, args ...any) {
 	localtest.Exec(r.t, r.sql, q, args...)
 }
 
+// login is the parts of the rig's DSN.
+func (r *rig) login() *driver.Config {
+	r.t.Helper()
+	cfg, err := driver.ParseDSN(r.dsn)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return cfg
+}
+
 func (r *rig) pos() string {
 	r.t.Helper()
 	pos, err := db.GTIDPos(r.t.Context(), r.db)

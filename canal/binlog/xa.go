@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-mysql-org/go-mysql/mysql"
@@ -21,6 +22,8 @@ const (
 	// maxSeek bounds how many groups are read in search of a prepare: by a server that applies in parallel some others may
 	// stand before it.
 	maxSeek = 10_000
+	// keptEnded is more than a server's sessions can be ending at one time.
+	keptEnded = 256
 )
 
 // prepared is an XA transaction that waits for its outcome.
@@ -40,14 +43,18 @@ func (g *group) xa(st canal.Statement) error {
 	if !st.At(1, "COMMIT") && !st.At(1, "ROLLBACK") {
 		return nil // END
 	}
-	id := st.After(1)
+	id := xaID(st.After(1))
 	if strings.HasSuffix(strings.ToUpper(id), "ONE PHASE") {
 		return g.end()
 	}
-	p := g.held[id]
+	p, again := g.held[id], slices.Contains(g.over, id)
 	g.forget(id)
+	if p != nil {
+		g.over = append(slices.Clone(g.over[max(0, len(g.over)-keptEnded+1):]), id) // positions share the old one
+	}
 	if st.At(1, "ROLLBACK") {
 		if p != nil {
+			g.x.Undone = p.txn.Changes
 			p.spills.close()
 		}
 		return g.end()
@@ -57,11 +64,22 @@ func (g *group) xa(st canal.Statement) error {
 		g.x.Changes, g.x.Beat, g.x.Parts, g.x.Poison = p.txn.Changes, p.txn.Beat, p.txn.Parts, p.txn.Poison
 		g.spills, g.bytes = p.spills, p.bytes
 		g.x.XACommit = p.open.Captured
+	case again: // the server went down before it did what its binlog says, and somebody had to say it once more
 	case g.x.GTID != g.again && !g.seeking:
 		return fault.New(fault.Unsafe, "read binlog", "%s: XA COMMIT of %s, whose PREPARE was before the start", g.x.GTID, id).
 			WithHint("start at a GTID set before that PREPARE, or after this commit")
 	}
 	return g.end()
+}
+
+// xaID is an id as the prepare event tells it: with a format of 32 bits, where the text may have more.
+func xaID(text string) string {
+	at := strings.LastIndexByte(text, ',')
+	n, err := strconv.ParseInt(text[at+1:], 10, 64)
+	if at < 0 || err != nil {
+		return text
+	}
+	return text[:at+1] + strconv.Itoa(int(int32(n)))
 }
 
 // forget takes an XA transaction off the list.

@@ -138,9 +138,7 @@ func (d *Desk) Enqueue(_ context.Context, keys []canal.RepairKey) error {
 		d.version++
 		k.Version, k.Tries = d.version, 0
 		if i := d.find(&k); i >= 0 {
-			if k.Task == 0 {
-				k.Task = d.keys[i].Task
-			}
+			k.Task = max(k.Task, d.keys[i].Task)
 			d.keys[i] = deskKey{k, time.Time{}}
 			continue
 		}
@@ -173,11 +171,16 @@ func (d *Desk) Left(_ context.Context, task int64) (int64, error) {
 	defer d.mu.Unlock()
 	n := int64(0)
 	for _, k := range d.keys {
-		if task == 0 || k.Task == task {
+		if task == 0 || k.Task == task || k.Task > task && d.concerns(task, k.Dataset) {
 			n++
 		}
 	}
 	return n, nil
+}
+
+// concerns reports whether a task is of a dataset.
+func (d *Desk) concerns(task int64, dataset string) bool {
+	return slices.ContainsFunc(d.tasks, func(t canal.Task) bool { return t.ID == task && (t.Dataset == "" || t.Dataset == dataset) })
 }
 
 // Settle is part of canal.Desk.

@@ -236,6 +236,10 @@ func deskLeft(t *testing.T, d canal.Desk) {
 	left(0, 5)
 	left(71, 2)
 	left(72, 2)
+	if err := d.Enqueue(t.Context(), []canal.RepairKey{key("4", 71)}); err != nil { // a leader that is over says so late
+		t.Fatal(err)
+	}
+	left(72, 2)
 	keys, err := d.Due(t.Context(), 10)
 	if err != nil {
 		t.Fatal(err)
@@ -260,6 +264,31 @@ func deskLeft(t *testing.T, d canal.Desk) {
 	}
 	left(75, 1300)
 	due(t, d, 10)
+	deskLeftOfLater(t, d)
+}
+
+// deskLeftOfLater: a later task has taken a key of an earlier one to itself.
+func deskLeftOfLater(t *testing.T, d canal.Desk) {
+	add := func(dataset string) int64 {
+		t.Helper()
+		id, ok, err := d.AddTask(t.Context(), 0, canal.Task{Kind: canal.Rewind, Dataset: dataset, Who: "w"})
+		if !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		return id
+	}
+	first, other, later := add("late"), add("other"), add("late")
+	for _, id := range []int64{first, later} {
+		k := canal.RepairKey{Dataset: "late", Shard: "late", Key: "taken", Task: id}
+		if err := d.Enqueue(t.Context(), []canal.RepairKey{k}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id, want := range map[int64]int64{first: 1, other: 0, later: 1} {
+		if n, err := d.Left(t.Context(), id); n != want || err != nil {
+			t.Fatalf("Left(%d) of %d, %d, %d: %d, %v; want %d", id, first, other, later, n, err, want)
+		}
+	}
 }
 
 func deskHistory(t *testing.T, d canal.Desk) {

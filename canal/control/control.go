@@ -79,10 +79,11 @@ func (c *Control) Save(ctx context.Context, term uint32, cp *canal.Checkpoint) (
 		string(text), c.pipeline, term)
 }
 
-// Acquire is part of canal.Lease.
+// Acquire is part of canal.Lease. A lease that lasts much longer than one can was given before the clock was set back.
 func (c *Control) Acquire(ctx context.Context, holder string, ttl time.Duration) (bool, error) {
 	return c.write(ctx, "acquire canal lease", `UPDATE canal_leader SET holder=?, lease_until=UTC_TIMESTAMP(6)+INTERVAL ? MICROSECOND, writes=writes+1
-		WHERE pipeline=? AND (holder=? OR holder='' OR lease_until<UTC_TIMESTAMP(6))`, holder, ttl.Microseconds(), c.pipeline, holder)
+		WHERE pipeline=? AND (holder=? OR holder='' OR lease_until<UTC_TIMESTAMP(6) OR lease_until>UTC_TIMESTAMP(6)+INTERVAL ? MICROSECOND)`,
+		holder, ttl.Microseconds(), c.pipeline, holder, 10*ttl.Microseconds())
 }
 
 // Release is part of canal.Lease.

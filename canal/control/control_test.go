@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"strata/canal"
 	"strata/canal/canaltest"
@@ -189,4 +190,38 @@ func TestSettle_that_was_cut_off(t *testing.T) {
 	if err := d.SQL().QueryRowContext(ctx, "SELECT COUNT(*) FROM canal_repair").Scan(&rows); err != nil || rows != 0 {
 		t.Fatalf("%d rows are left, %v", rows, err)
 	}
+}
+
+func TestClock_of_the_control_database_that_is_set_back_holds_up_neither_a_standby_nor_repairs(t *testing.T) {
+	servers(t, func(t *testing.T, dsn string) {
+		d := open(t, dsn)
+		c := pipeline(t, d, "live")
+		ctx := t.Context()
+		exec := func(q string) {
+			t.Helper()
+			if _, err := d.SQL().ExecContext(ctx, q); err != nil {
+				t.Fatal(err)
+			}
+		}
+		acquire := func(holder string, want bool) {
+			t.Helper()
+			if ok, err := c.Acquire(ctx, holder, 5*time.Second); ok != want || err != nil {
+				t.Fatal(holder, ok, err)
+			}
+		}
+		acquire("dead", true)
+		acquire("standby", false)
+		exec("UPDATE canal_leader SET lease_until=lease_until+INTERVAL 1 HOUR")
+		acquire("standby", true)
+		acquire("dead", false)
+		if err := c.Enqueue(ctx, []canal.RepairKey{{Dataset: "entry", Shard: "entry", Key: "1"}}); err != nil {
+			t.Fatal(err)
+		}
+		for after, want := range map[string]int{"1 MINUTE": 0, "1 DAY": 1} {
+			exec("UPDATE canal_repair SET due_at=UTC_TIMESTAMP(6)+INTERVAL " + after)
+			if keys, err := c.Due(ctx, 10); len(keys) != want || err != nil {
+				t.Fatal(after, keys, err)
+			}
+		}
+	})
 }

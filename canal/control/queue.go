@@ -17,7 +17,8 @@ const (
 	enqueueRows  = 2000    // keys of one statement: fewer round trips gain nothing any more
 	enqueueBytes = 2 << 20 // of their texts, well below every max_allowed_packet
 	settleRows   = 1000
-	sweepRows    = 20_000 // settled keys deleted at once
+	sweepRows    = 20_000          // settled keys deleted at once
+	longest      = 2 * time.Minute // that a key is put off
 )
 
 // Enqueue is part of canal.Desk. An error in the middle leaves the keys before it enqueued.
@@ -54,14 +55,15 @@ func (c *Control) enqueue(ctx context.Context, keys []canal.RepairKey) error {
 	}
 	// From left to right: what asks for settled stands before it is set. One that was due already keeps its place.
 	q.WriteString(` ON DUPLICATE KEY UPDATE version=VALUES(version), due_at=IF(settled=1, VALUES(due_at), LEAST(due_at, VALUES(due_at))),
-		task=IF(VALUES(task)=0 AND settled=0, task, VALUES(task)), tries=0, why=VALUES(why), settled=0`)
+		task=IF(settled=1, VALUES(task), GREATEST(task, VALUES(task))), tries=0, why=VALUES(why), settled=0`)
 	_, err := c.exec(ctx, "enqueue keys", q.String(), args...)
 	return err
 }
 
 // Due is part of canal.Desk.
 func (c *Control) Due(ctx context.Context, n int) ([]canal.RepairKey, error) {
-	return c.keys(ctx, "read keys to repair", " AND due_at<=UTC_TIMESTAMP(6)", n)
+	// What is due later than anything was ever put off was put off before the clock was set back.
+	return c.keys(ctx, "read keys to repair", fmt.Sprintf(" AND (due_at<=UTC_TIMESTAMP(6) OR due_at>UTC_TIMESTAMP(6)+INTERVAL %d MINUTE)", longest/time.Minute+1), n)
 }
 
 func (c *Control) keys(ctx context.Context, op, and string, n int) ([]canal.RepairKey, error) {
@@ -86,7 +88,8 @@ func (c *Control) keys(ctx context.Context, op, and string, n int) ([]canal.Repa
 func (c *Control) Left(ctx context.Context, task int64) (int64, error) {
 	query, args := "SELECT COUNT(*) FROM canal_repair WHERE pipeline=? AND settled=0", []any{c.pipeline}
 	if task != 0 {
-		query, args = query+" AND task=?", append(args, task)
+		query += ` AND (task=? OR task>? AND (SELECT t.dataset IN ('', canal_repair.dataset) FROM canal_task t WHERE t.id=?))`
+		args = append(args, task, task, task)
 	}
 	var n int64
 	err := c.d.SQL().QueryRowContext(ctx, query, args...).Scan(&n)
@@ -105,7 +108,7 @@ func (c *Control) Settle(ctx context.Context, term uint32, done, later []canal.R
 		keys []canal.RepairKey
 		set  string
 	}{
-		{later, fmt.Sprintf("r.tries=r.tries+1, r.due_at=UTC_TIMESTAMP(6)+INTERVAL %d MICROSECOND", max(0, pause.Microseconds()))},
+		{later, fmt.Sprintf("r.tries=r.tries+1, r.due_at=UTC_TIMESTAMP(6)+INTERVAL %d MICROSECOND", max(0, min(pause, longest).Microseconds()))},
 		{done, "r.settled=1"},
 	} {
 		for keys := part.keys; len(keys) > 0; keys = keys[min(settleRows, len(keys)):] {

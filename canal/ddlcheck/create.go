@@ -40,6 +40,7 @@ func (c *check) create(ctx context.Context, f Finding, st canal.Statement) (Find
 		made.columns, made.key = from.names(), from.key
 	}
 	f.worse(Fine, "its rows are sent from the first one on", "its documents come with them", "a new shard of the dataset: it is captured by itself")
+	judgeCascade(&f, d, st)
 	var missing []string
 	for _, col := range d.Columns {
 		switch has := slices.Contains(made.columns, col.Name); {

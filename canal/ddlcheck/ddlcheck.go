@@ -151,6 +151,7 @@ func (c *check) statement(ctx context.Context, st canal.Statement) ([]Finding, e
 		}
 		f.Dataset = d.Name
 		c.judge(&f, t, a)
+		judgeCascade(&f, d, st)
 		out = append(out, f)
 	}
 	if len(out) == 0 {
@@ -208,10 +209,11 @@ func gone(f *Finding, d *catalog.Dataset, why string) {
 }
 
 const (
-	stops  = "the dataset stops at the first row that is written afterwards"
-	frozen = "frozen until the dataset is declared anew and loaded anew"
-	anew   = "the shard has to be sent anew in full (strata canal backfill)"
-	stale  = "the shard's documents are as before the statement until it was sent anew"
+	stops    = "the dataset stops at the first row that is written afterwards"
+	stopsNow = "the dataset stops at this statement, and is refused at a start, unless it is declared with cascades: accept"
+	frozen   = "frozen until the dataset is declared anew and loaded anew"
+	anew     = "the shard has to be sent anew in full (strata canal backfill)"
+	stale    = "the shard's documents are as before the statement until it was sent anew"
 )
 
 // judge says what an alteration of a captured table means, and makes the table what it is afterwards.
@@ -251,6 +253,13 @@ func judgeKey(f *Finding, t *table, a canal.Alteration) {
 		f.worse(Refused, stops, frozen, "the primary key becomes %s, the dataset's is %s", strings.Join(a.Key, ", "), strings.Join(t.d.Key, ", "))
 	} else if a.KeyDropped && len(a.Key) == 0 {
 		f.worse(Refused, stops, frozen, "the primary key goes; rows are named by it")
+	}
+}
+
+// judgeCascade looks at foreign keys that change rows.
+func judgeCascade(f *Finding, d *catalog.Dataset, st canal.Statement) {
+	if st.Cascades() && d.Cascades != catalog.CascadeAccept {
+		f.worse(Refused, stopsNow, frozen, "a foreign key changes its rows without row events (before MySQL 9.6)")
 	}
 }
 

@@ -139,7 +139,9 @@ func (c *conn) produce(parcels []parcel) error {
 
 // compose writes a ProduceRequest around the batches, which are not copied.
 func (c *conn) compose(parcels []parcel) {
-	d, cuts := append(c.head[:0], 0, 0, 0, 0), c.cuts[:0]
+	cuts := c.cuts[:0]
+	d := c.head[:0]
+	d = append(d, 0, 0, 0, 0)
 	d = binary.BigEndian.AppendUint16(d, produceKey)
 	d = binary.BigEndian.AppendUint16(d, produceVersion)
 	d = binary.BigEndian.AppendUint32(d, uint32(c.number))

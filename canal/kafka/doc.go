@@ -8,7 +8,8 @@
 // term. The partition is chosen by canal (Java's murmur2 over the key), so rows of the same key are always in the same
 // partition; a topic with another count is refused, one that is compacted too. Topics are made explicitly with
 // cleanup.policy=delete; automatic creation loses data in some brokers. max.message.bytes is set to the limit of a record,
-// and raised where it is lower.
+// and raised where it is lower. A topic that Ensure makes has a leader for each partition that answers, when Ensure returns;
+// Bounds and Read wait up to 10 s for a leader that is being elected.
 //
 // # Order of writes
 //
@@ -24,7 +25,7 @@
 // producer ends with fault.Unavailable. DUPLICATE_SEQUENCE_NUMBER means written; where the broker has forgotten at which
 // offset, Acked becomes the partition's end, before which all of this producer's records are. Out of order, an unknown or
 // fenced producer id, and every answer that is not known here end the producer at once. So do: a record or batch that is too
-// large (fault.TooLarge, with the dataset and the size of the key), a topic that the brokers don't know for 5 s
+// large (fault.TooLarge, with the dataset or topic and the size of the key), a topic that the brokers don't know for 5 s
 // (fault.NotFound), a topic with another id, and an acknowledged offset below an earlier one (fault.Unsafe: the topic was
 // made anew, or its log was cut). An ended ctx in Send ends the producer too.
 //

@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -49,6 +50,21 @@ func TestSink_conforms_on_a_real_Kafka(t *testing.T) {
 		}
 	})
 	t.Run("each record is once in the log through a kill", func(t *testing.T) { survive(t, k) })
+	t.Run("a topic answers as soon as it is made", func(t *testing.T) {
+		s := open(t, kafka.Config{Brokers: k.Brokers()})
+		for i := range 10 {
+			d := canaltest.Dataset(fmt.Sprintf("answers_%d", i), 16)
+			if err := s.Ensure(t.Context(), d, true); err != nil {
+				t.Fatal(err)
+			}
+			other := open(t, kafka.Config{Brokers: k.Brokers(), DeliveryTimeout: 1}) // it waits for nothing
+			for p := range d.Partitions {
+				if _, next, err := other.Bounds(t.Context(), d.Name, p); err != nil || next != 0 {
+					t.Fatalf("partition %d of topic %d: %d, %v", p, i, next, err)
+				}
+			}
+		}
+	})
 	t.Run("another's topic id is seen", func(t *testing.T) {
 		s := open(t, kafka.Config{Brokers: k.Brokers()})
 		ids := map[string]bool{}

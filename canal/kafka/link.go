@@ -18,7 +18,39 @@ type link struct {
 	ready   []*lane // with a batch to send; guarded by the producer's mu
 	parcels []parcel
 	packer  *packer
-	conn    *conn // nil: to be opened
+	conn    *conn     // nil: to be opened
+	next    time.Time // before it no small request begins, unless somebody waits
+	timer   *time.Timer
+}
+
+const (
+	// linger is the time between the beginnings of two small requests: a stream of small transactions would cost the broker
+	// a request each, which is most of what they cost at all.
+	linger = 5 * time.Millisecond
+	// worthwhile is what is sent at once: so many bytes make a request cheap.
+	worthwhile = 64 << 10
+)
+
+// gather waits for more to send: no longer than until next, and not at all while somebody waits or enough is there.
+func (k *link) gather() {
+	p := k.p
+	for {
+		p.mu.Lock()
+		now := len(k.ready) == 0 || p.waits || p.flying >= worthwhile || p.err != nil
+		p.mu.Unlock()
+		left := k.next.Sub(p.s.cfg.Now())
+		if now || left <= 0 || left > linger {
+			return
+		}
+		k.timer.Reset(left)
+		select {
+		case <-k.timer.C:
+			return
+		case <-k.wake:
+		case <-p.ctx.Done():
+			return
+		}
+	}
 }
 
 // linkTo returns the link to a broker, and starts it. mu is held.
@@ -30,7 +62,7 @@ func (p *producer) linkTo(address string) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &link{p: p, address: address, wake: make(chan struct{}, 1), packer: pack}
+	k := &link{p: p, address: address, wake: make(chan struct{}, 1), packer: pack, timer: time.NewTimer(linger)}
 	p.links[address] = k
 	p.run.Go(k.work)
 	return k, nil
@@ -44,6 +76,7 @@ func (k *link) work() {
 		}
 	}()
 	for k.p.ctx.Err() == nil {
+		k.gather()
 		if k.take(); len(k.parcels) == 0 {
 			select {
 			case <-k.wake:
@@ -51,6 +84,7 @@ func (k *link) work() {
 			}
 			continue
 		}
+		k.next = k.p.s.cfg.Now().Add(linger)
 		err := k.exchange()
 		if err != nil && k.conn != nil {
 			k.conn.close()
@@ -229,7 +263,10 @@ func (p *producer) refused(a *parcel) error {
 	op := "send to topic " + a.lane.topic.name
 	switch a.code {
 	case sarama.ErrMessageSizeTooLarge, sarama.ErrMessageSetSizeTooLarge:
-		return tooLarge(a.lane.topic.dataset, a.batch.key, a.batch.most, len(a.batch.wire()))
+		// The record is within our limit, so it is the topic's that is lower.
+		return fault.New(fault.TooLarge, op, "partition %d refuses a batch of %d bytes with %d records, the largest of which has %d bytes and a key of %d: %w",
+			a.lane.partition, len(a.batch.wire()), a.batch.n, a.batch.most, a.batch.key, describe(a)).
+			WithHint("somebody lowered max.message.bytes of topic %s (or a limit of the brokers): set it to %d again", a.lane.topic.name, p.s.cfg.MaxMessageBytes)
 	case sarama.ErrOutOfOrderSequenceNumber, sarama.ErrUnknownProducerID, sarama.ErrInvalidProducerEpoch, sarama.ErrProducerFenced:
 		return fault.New(fault.Unavailable, op, "partition %d lost the sequence: %w", a.lane.partition, describe(a)).
 			WithHint("the broker has not what it had acknowledged, or another uses our producer id; the next term reads the topic's end and goes on from there")

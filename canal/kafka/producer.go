@@ -34,7 +34,6 @@ type producer struct {
 	flying  int // bytes of records in batches
 	records int // not acknowledged
 	err     error
-	closed  bool
 	topics  map[string]*topic // by dataset
 	recent  *topic
 	lost    []*lane // lanes with batches and without a link
@@ -98,6 +97,7 @@ func (p *producer) Send(ctx context.Context, records []canal.Record) error {
 			p.fail(tooLarge(r.Dataset, len(r.Key), size, p.s.cfg.MaxMessageBytes))
 		}
 		for p.err == nil && p.flying > 0 && p.flying+size > maxInFlight {
+			p.waits = true
 			p.kick()
 			if err := p.wait(ctx); err != nil {
 				p.fail(fault.Wrap(fault.KindOf(err), "send records", err))
@@ -240,6 +240,8 @@ func (p *producer) Flush(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.err == nil && p.records > 0 {
+		p.waits = true
+		p.kick() // a link may be gathering
 		if err := p.wait(ctx); err != nil {
 			return err
 		}

@@ -14,12 +14,20 @@ import (
 const readLimit = 30 * time.Second
 
 // Bounds is part of canal.Sink.
-func (s *Sink) Bounds(_ context.Context, dataset string, partition int32) (first, next int64, err error) {
+func (s *Sink) Bounds(ctx context.Context, dataset string, partition int32) (first, next int64, err error) {
 	topic := canal.Topic(dataset)
+	err = s.patiently(ctx, "read bounds of "+topic, topic, func() (err error) {
+		first, next, err = s.bounds(topic, partition)
+		return err
+	})
+	return first, next, err
+}
+
+func (s *Sink) bounds(topic string, partition int32) (first, next int64, err error) {
 	if first, err = s.client.GetOffset(topic, partition, sarama.OffsetOldest); err == nil {
 		next, err = s.client.GetOffset(topic, partition, sarama.OffsetNewest)
 	}
-	return first, next, classify("read bounds of "+topic, err)
+	return first, next, err
 }
 
 // Read is part of canal.Sink.
@@ -34,9 +42,13 @@ func (s *Sink) Read(ctx context.Context, dataset string, partition int32, from, 
 		return classify(op, err)
 	}
 	defer func() { _ = consumer.Close() }() // only read from
-	part, err := consumer.ConsumePartition(topic, partition, from)
+	var part sarama.PartitionConsumer
+	err = s.patiently(ctx, op, topic, func() (err error) {
+		part, err = consumer.ConsumePartition(topic, partition, from)
+		return err
+	})
 	if err != nil {
-		return classify(op, err)
+		return err
 	}
 	defer func() { _ = part.Close() }()
 	timer := time.NewTimer(readLimit)
@@ -48,7 +60,7 @@ func (s *Sink) Read(ctx context.Context, dataset string, partition int32, from, 
 		case <-timer.C:
 			return fault.New(fault.Unavailable, op, "partition %d gave nothing for %s before offset %d", partition, readLimit, to)
 		case e := <-part.Errors():
-			if e != nil {
+			if e != nil && !s.passes(topic, e.Err) { // else it asks for the leader again by itself
 				return classify(op, e.Err)
 			}
 		case m := <-part.Messages():

@@ -54,6 +54,9 @@ type Sink struct {
 	client    sarama.Client
 	admin     sarama.ClusterAdmin
 
+	mu   sync.Mutex
+	made map[string]time.Time // topics that were made here, and when
+
 	close sync.Once
 }
 
@@ -75,7 +78,7 @@ func Open(cfg Config) (*Sink, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Sink{cfg: cfg, codec: c, maxBatch: min(maxBatch, cfg.MaxMessageBytes), producing: sarama.NewConfig()}
+	s := &Sink{cfg: cfg, codec: c, maxBatch: min(maxBatch, cfg.MaxMessageBytes), producing: sarama.NewConfig(), made: make(map[string]time.Time)}
 	dialer, secErr := cfg.Security.Apply(s.producing, cfg.Brokers)
 	if err := errors.Join(err, secErr); err != nil {
 		return nil, fault.Wrap(fault.Invalid, "configure kafka", err)
@@ -104,6 +107,7 @@ func (s *Sink) configure(c *sarama.Config) {
 	c.Admin.Timeout = adminLimit
 	c.Metadata.AllowAutoTopicCreation = false
 	c.Consumer.Return.Errors = true
+	c.Consumer.Retry.Backoff = backoff
 	c.Consumer.MaxWaitTime = 10 * time.Millisecond // what is read is there; a long wait would only delay the end
 	c.Consumer.Fetch.Default = 4 << 20             // grows for a larger record, up to sarama.MaxResponseSize
 }

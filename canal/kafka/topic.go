@@ -13,57 +13,67 @@ import (
 )
 
 // Ensure is part of canal.Sink. A topic that is there must keep all its records (cleanup.policy=delete); its
-// max.message.bytes is raised to the limit of a record where it is lower.
-func (s *Sink) Ensure(_ context.Context, d *catalog.Dataset, create bool) error {
+// max.message.bytes is raised to the limit of a record where it is lower. One that is made here has a leader for every
+// partition, which answers, when Ensure returns.
+func (s *Sink) Ensure(ctx context.Context, d *catalog.Dataset, create bool) error {
 	topic := canal.Topic(d.Name)
-	t, err := s.describe(topic)
-	if err != nil {
-		return err
+	t, err := s.describe(ctx, topic)
+	if create && fault.Is(err, fault.NotFound) {
+		if err := s.create(topic, d.Partitions); err != nil {
+			return err
+		}
+		for p := range d.Partitions {
+			if _, _, err := s.Bounds(ctx, d.Name, p); err != nil {
+				return err
+			}
+		}
+		t, err = s.describe(ctx, topic) // another may have made it, with another count
 	}
 	switch {
-	case t.Err == sarama.ErrUnknownTopicOrPartition && !create:
+	case fault.Is(err, fault.NotFound):
 		return fault.New(fault.NotFound, "open topic", "%s is gone", topic).
 			WithHint("the topic was deleted after changes had been sent to it; load the dataset anew")
-	case t.Err == sarama.ErrUnknownTopicOrPartition:
-		return s.create(topic, d.Partitions)
-	case t.Err != sarama.ErrNoError:
-		return classify("describe topic "+topic, t.Err)
+	case err != nil:
+		return err
 	case len(t.Partitions) != int(d.Partitions):
 		return fault.New(fault.Unsafe, "open topic", "%s has %d partitions, the dataset %d", topic, len(t.Partitions), d.Partitions).
-			WithHint("the partition count decides where a key lives and can't change: set partitions: %d, or load into a new topic", len(t.Partitions))
+			WithHint("the partition count decides where a key lives and can't change: delete the topic and run strata canal backfill %s, or, "+
+				"where nothing was captured yet, set partitions: %d", d.Name, len(t.Partitions))
 	}
 	return s.settings(topic)
 }
 
 // Identity is what tells a dataset's topic from one made anew under its name: Kafka's topic id. "" where the brokers give
 // none (before 2.8). Errors: NotFound, Denied, Unavailable.
-func (s *Sink) Identity(_ context.Context, dataset string) (string, error) {
-	topic := canal.Topic(dataset)
-	t, err := s.describe(topic)
-	if err == nil && t.Err != sarama.ErrNoError {
-		err = classify("describe topic "+topic, t.Err)
-	}
+func (s *Sink) Identity(ctx context.Context, dataset string) (string, error) {
+	t, err := s.describe(ctx, canal.Topic(dataset))
 	if err != nil || t.Uuid == (sarama.Uuid{}) {
 		return "", err
 	}
 	return t.Uuid.String(), nil
 }
 
-func (s *Sink) describe(topic string) (*sarama.TopicMetadata, error) {
-	topics, err := s.admin.DescribeTopics([]string{topic})
-	if err != nil {
-		return nil, classify("describe topic "+topic, err)
-	}
-	if len(topics) != 1 {
-		return nil, fault.New(fault.Internal, "describe topic "+topic, "%d answers", len(topics))
-	}
-	return topics[0], nil
+func (s *Sink) describe(ctx context.Context, topic string) (t *sarama.TopicMetadata, err error) {
+	err = s.patiently(ctx, "describe topic "+topic, topic, func() error {
+		topics, err := s.admin.DescribeTopics([]string{topic})
+		switch {
+		case err != nil:
+			return err
+		case len(topics) != 1:
+			return sarama.ErrIncompleteResponse
+		case topics[0].Err != sarama.ErrNoError:
+			return topics[0].Err
+		}
+		t = topics[0]
+		return nil
+	})
+	return t, err
 }
 
 // settings checks those of a topic that is there.
 func (s *Sink) settings(topic string) error {
 	const policy, size = "cleanup.policy", "max.message.bytes"
-	entries, err := s.admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: topic, ConfigNames: []string{policy, size}})
+	entries, err := s.configs(topic, policy, size)
 	if err != nil {
 		if failed := classify("read settings of topic "+topic, err); !fault.Is(failed, fault.Denied) {
 			return failed
@@ -94,6 +104,22 @@ func (s *Sink) settings(topic string) error {
 	return nil
 }
 
+// configs are settings of a topic by their names.
+func (s *Sink) configs(topic string, names ...string) ([]sarama.ConfigEntry, error) {
+	results, err := s.admin.DescribeConfigs([]*sarama.ConfigResource{{Type: sarama.TopicResource, Name: topic, ConfigNames: names}}, sarama.DescribeConfigsOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var out []sarama.ConfigEntry
+	for _, r := range results {
+		if r.ErrorCode != sarama.ErrNoError {
+			return nil, r.ErrorCode
+		}
+		out = append(out, r.Configs...)
+	}
+	return out, nil
+}
+
 func (s *Sink) create(topic string, partitions int32) error {
 	replication := s.cfg.Replication
 	if replication <= 0 {
@@ -115,6 +141,11 @@ func (s *Sink) create(topic string, partitions int32) error {
 	if err != nil && !errors.Is(err, sarama.ErrTopicAlreadyExists) {
 		return classify("create topic "+topic, err)
 	}
-	s.cfg.Log.Info("created topic", "topic", topic, "partitions", partitions)
-	return classify("refresh topic "+topic, s.client.RefreshMetadata(topic))
+	s.mu.Lock()
+	s.made[topic] = s.cfg.Now()
+	s.mu.Unlock()
+	if err == nil {
+		s.cfg.Log.Info("created topic", "topic", topic, "partitions", partitions)
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,8 +17,11 @@ type checker struct {
 	rows   map[string]map[string]any // by key: the row as it is now; a deleted one is absent
 	newest map[string]float64        // by key: the highest v that was seen, of deletes too
 	parts  []checkedPart
-	counts map[string]int // records by kind
-	forks  bool           // the source's history was replaced by another one, in which v begins again
+	counts map[string]int                         // records by kind
+	undone bool                                   // the source's crashes may have undone what its binlog says: a row read from it may be older
+	forks  bool                                   // the source's history was replaced by another one, in which v begins again
+	after  func(row map[string]any, value []byte) // looks at each row that a change leaves; nil: nothing does
+	holes  bool                                   // records are taken away: what is missing must be repaired
 	wrong  []string
 }
 
@@ -27,6 +31,8 @@ type checkedPart struct {
 	number uint64
 	seq    uint64
 	seqOf  uint32 // the term of seq
+	beat   uint64 // heartbeat of the last mark
+	broken bool   // records were missing, and nothing has said yet that they are repaired
 }
 
 func newChecker(topic string, partitions int) *checker {
@@ -37,6 +43,19 @@ func (c *checker) fault(format string, args ...any) {
 	if len(c.wrong) < 20 {
 		c.wrong = append(c.wrong, c.topic+": "+fmt.Sprintf(format, args...))
 	}
+}
+
+// reached reports whether every partition has a mark of this heartbeat, or a later one, and whatever was missing is repaired.
+func (c *checker) reached(beat uint64) bool {
+	return !slices.ContainsFunc(c.parts, func(p checkedPart) bool { return p.broken || p.beat < beat })
+}
+
+// last is the latest heartbeat that any partition has a mark of.
+func (c *checker) last() (beat uint64) {
+	for _, p := range c.parts {
+		beat = max(beat, p.beat)
+	}
+	return beat
 }
 
 // read takes what has come since the last call.
@@ -51,6 +70,11 @@ func (c *checker) read(client sarama.Client) error {
 		if err != nil {
 			return err
 		}
+		first, err := client.GetOffset(c.topic, int32(p), sarama.OffsetOldest)
+		if err != nil {
+			return err
+		}
+		c.parts[p].next = max(c.parts[p].next, first) // the numbers tell what is missing
 		if c.parts[p].next >= end {
 			continue
 		}
@@ -102,14 +126,49 @@ func (c *checker) take(p int, m *sarama.ConsumerMessage) {
 		c.fault("partition %d offset %d: seq %d after %d", p, m.Offset, seq, at.seq)
 	}
 	at.seq, at.seqOf = seq, term
+	switch kind {
+	case "r":
+		c.resume(at, m)
+	case "m":
+		var e struct {
+			Heartbeat uint64 `json:"heartbeat"`
+		}
+		if err := json.Unmarshal(m.Value, &e); err != nil {
+			c.fault("partition %d offset %d: %v", p, m.Offset, err)
+		}
+		at.beat = e.Heartbeat
+	}
 	if strings.Contains("cbm", kind) {
-		if number != at.number+1 {
+		if number > at.number+1 && c.holes {
+			at.broken = true
+		} else if number != at.number+1 {
 			c.fault("partition %d offset %d: number %d after %d", p, m.Offset, number, at.number)
 		}
 		at.number = number
 	}
 	if kind == "c" || kind == "b" {
 		c.image(p, m)
+	}
+}
+
+// resume takes the last number, and whether what was missing before it is repaired.
+func (c *checker) resume(at *checkedPart, m *sarama.ConsumerMessage) {
+	var e struct {
+		Last     uint64 `json:"last_number"`
+		Repaired bool   `json:"repaired"`
+	}
+	if err := json.Unmarshal(m.Value, &e); err != nil {
+		c.fault("partition %d offset %d: %v", m.Partition, m.Offset, err)
+		return
+	}
+	if e.Last != at.number {
+		if !c.holes {
+			c.fault("partition %d offset %d: goes on after number %d, %d was the last", m.Partition, m.Offset, e.Last, at.number)
+		}
+		at.number, at.broken = e.Last, true
+	}
+	if e.Repaired {
+		at.broken = false
 	}
 }
 
@@ -132,7 +191,7 @@ func (c *checker) image(p int, m *sarama.ConsumerMessage) {
 		row = e.Before
 	}
 	if v, ok := row["v"].(float64); ok {
-		if v < c.newest[key] && !c.forks {
+		if v < c.newest[key] && !c.forks && !(c.undone && e.Op == "r") {
 			c.fault("partition %d offset %d: %s of %s has v %v after %v", p, m.Offset, e.Op, key, v, c.newest[key])
 		}
 		c.newest[key] = v
@@ -144,4 +203,7 @@ func (c *checker) image(p int, m *sarama.ConsumerMessage) {
 		return
 	}
 	c.rows[key] = e.After
+	if c.after != nil && e.Op != "r" {
+		c.after(e.After, m.Value)
+	}
 }

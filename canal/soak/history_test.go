@@ -12,18 +12,6 @@ import (
 	"strata/local/localtest"
 )
 
-// strata runs a command of the program under test.
-func (r *rig) strata(args ...string) string {
-	r.t.Helper()
-	cmd := exec.CommandContext(r.t.Context(), program, append(args, "-c", r.config)...)
-	cmd.Dir = os.TempDir()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		r.t.Fatalf("strata %s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
 // TestCapture_repairs_what_a_restored_server_never_had: the live server is restored from a backup and goes on with the same
 // GTIDs and other content.
 func TestCapture_repairs_what_a_restored_server_never_had(t *testing.T) {

@@ -3,6 +3,7 @@ package soak
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -29,16 +30,19 @@ const (
 type load struct {
 	db      *sql.DB
 	xa      bool
+	always  bool // every transaction is an XA transaction
 	commits atomic.Int64
 	rounds  atomic.Uint64 // of XA ids
 	mu      sync.Mutex
 	last    error
 }
 
-// run changes rows with one connection; what fails is tried again with the next transaction.
+// run changes rows with one connection; what fails is tried again with the next transaction. The last one is not cut short:
+// the server would go on with it after the proof has begun.
 func (l *load) run(ctx context.Context, rnd *rand.Rand) {
+	work := context.WithoutCancel(ctx)
 	for ctx.Err() == nil {
-		if err := l.one(ctx, rnd); err != nil {
+		if err := l.one(work, rnd); err != nil {
 			l.mu.Lock()
 			l.last = err
 			l.mu.Unlock()
@@ -63,8 +67,11 @@ func (l *load) one(ctx context.Context, rnd *rand.Rand) error {
 		_, err := conn.ExecContext(ctx, q, args...)
 		return err
 	}
+	if err := exec("SET SESSION innodb_lock_wait_timeout=2"); err != nil { // what a crash left prepared holds its rows
+		return err
+	}
 	start, commit, back := "START TRANSACTION", []string{"COMMIT"}, []string{"ROLLBACK"}
-	if l.xa && rnd.IntN(7) == 0 {
+	if l.xa && (l.always || rnd.IntN(7) == 0) {
 		id := fmt.Sprintf("'soak%d'", l.rounds.Add(1))
 		start = "XA START " + id
 		commit = []string{"XA END " + id, "XA PREPARE " + id, "XA COMMIT " + id}
@@ -83,7 +90,7 @@ func (l *load) one(ctx context.Context, rnd *rand.Rand) error {
 	for _, id := range slices.Compact(ids) {
 		if err := l.change(ctx, conn, rnd, id); err != nil {
 			_ = exec("ROLLBACK") // an XA transaction's goes with its connection
-			_ = conn.Raw(func(any) error { return sql.ErrConnDone })
+			_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 			return err
 		}
 	}

@@ -1,7 +1,6 @@
 package soak
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -18,8 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/IBM/sarama"
-
+	login "strata/broker"
 	"strata/local"
 	"strata/local/localtest"
 )
@@ -27,6 +25,7 @@ import (
 const (
 	limit      = 4 * time.Minute // of one wait; a loaded machine needs minutes
 	partitions = 3
+	beat       = 200 * time.Millisecond
 	events     = 8   // of one round
 	between    = 120 // commits
 )
@@ -80,75 +79,14 @@ type rig struct {
 	kafka   broker       // nil: in this process, and not to be killed
 	brokers []string
 	config  string
+	data    string // folder
+	env     []string
+	login   login.Security // to Kafka
 	procs   []*proc
 	load    *load
 	ends    float64
 	forks   bool // the live database's history is replaced by another one
-}
-
-// proc is one serving process.
-type proc struct {
-	config string
-	roles  string
-	cmd    *exec.Cmd
-	out    bytes.Buffer
-	mu     sync.Mutex
-	ended  chan struct{}
-}
-
-// Write is part of io.Writer.
-func (p *proc) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.out.Len() > 1<<20 {
-		p.out.Next(1 << 19)
-	}
-	return p.out.Write(b)
-}
-
-func (p *proc) tail() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	lines := strings.Split(strings.TrimSpace(p.out.String()), "\n")
-	return strings.Join(lines[max(0, len(lines)-30):], "\n")
-}
-
-func (p *proc) start() error {
-	p.cmd = exec.Command(program, "serve", "-v", "-c", p.config, "--roles="+p.roles)
-	p.cmd.Stdout, p.cmd.Stderr = p, p
-	p.cmd.Dir = os.TempDir()
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	for _, v := range os.Environ() {
-		if !strings.HasPrefix(v, "STRATA_") {
-			p.cmd.Env = append(p.cmd.Env, v)
-		}
-	}
-	if err := p.cmd.Start(); err != nil {
-		return err
-	}
-	ended := make(chan struct{})
-	p.ended = ended
-	cmd := p.cmd
-	go func() {
-		_ = cmd.Wait() // its state is asked for by whoever needs it
-		close(ended)
-	}()
-	return nil
-}
-
-func (p *proc) kill() {
-	_ = syscall.Kill(p.cmd.Process.Pid, syscall.SIGKILL) // it may have ended
-	<-p.ended
-}
-
-// again starts a process that has ended by itself: one that met a server's absence at its start, for instance.
-func (p *proc) again() error {
-	select {
-	case <-p.ended:
-		return p.start()
-	default:
-		return nil
-	}
+	undone  bool // it is killed, with XA transactions under way
 }
 
 func (r *rig) fatal(err error) {
@@ -226,10 +164,12 @@ func (r *rig) event() string {
 
 // round runs a load with events in between, and then the proof.
 func (r *rig) round() {
+	r.undone = true
 	r.write(func() {
 		for range events {
 			r.commits(between)
 			r.t.Log(r.event())
+			_, _ = r.load.settle(r.t.Context()) // what a crash left prepared holds its rows
 		}
 	})
 	r.proof()
@@ -256,6 +196,12 @@ func (r *rig) commits(n int64) {
 	localtest.Eventually(r.t, limit, "commits", func() (bool, error) { return r.load.commits.Load() >= goal, r.alive() })
 }
 
+// committed is commits while the processes are down.
+func (r *rig) committed(n int64) {
+	goal := r.load.commits.Load() + n
+	localtest.Eventually(r.t, limit, "commits", func() (bool, error) { return r.load.commits.Load() >= goal, nil })
+}
+
 // alive starts again what has ended by itself.
 func (r *rig) alive() error {
 	for _, p := range r.procs {
@@ -266,31 +212,54 @@ func (r *rig) alive() error {
 	return nil
 }
 
-// proof waits until the last change is in its topic and compares topics with tables.
+// proof waits until the last change is in its topic and compares topics, read from their beginning, with tables.
 func (r *rig) proof() {
-	t := r.t
-	r.ends++
-	localtest.Exec(t, r.db, "REPLACE INTO orders VALUES (999999, ?, 'the end', 0, '2026-11-22')", r.ends)
-	localtest.Exec(t, r.db, "REPLACE INTO item_202611 VALUES (999999, '2026-11-22', ?, NULL)", r.ends)
-	cfg := sarama.NewConfig()
-	cfg.Version = sarama.V2_8_0_0
-	client, err := sarama.NewClient(r.brokers, cfg)
-	r.fatal(err)
-	defer client.Close()
-	orders, items := newChecker("strata.orders", partitions), newChecker("strata.items", partitions)
+	r.t.Helper()
+	r.proofBy(r.readers())
+}
+
+// readers are a checker for each topic of the load.
+func (r *rig) readers() (orders, items *checker) {
+	orders, items = newChecker("strata.orders", partitions), newChecker("strata.items", partitions)
 	orders.forks, items.forks = r.forks, r.forks
-	localtest.Eventually(t, limit, "the last changes in their topics", func() (bool, error) {
-		if err := errors.Join(r.alive(), orders.read(client), items.read(client)); err != nil {
-			return false, err
-		}
-		return orders.rows[`{"id":999999}`]["v"] == r.ends && items.rows[`{"n":999999,"at":"2026-11-22 00:00:00.000"}`]["v"] == r.ends, nil
-	})
+	orders.undone, items.undone = r.undone, r.undone
+	return orders, items
+}
+
+func (r *rig) proofBy(orders, items *checker) {
+	t := r.t
+	t.Helper()
+	r.caughtUp(orders, items)
 	want := r.table("SELECT CONCAT('{\"id\":', id, '}'), v, note, CAST(amount AS CHAR), CAST(at AS CHAR) FROM orders")
 	compare(t, "orders", want, orders, "note", "amount", "at")
 	want = r.table("SELECT CONCAT('{\"n\":', n, ',\"at\":\"', at, '\"}'), v, LOWER(HEX(what)), CAST(at AS CHAR) FROM (SELECT * FROM item_202610 UNION ALL SELECT * FROM item_202611) x")
 	compare(t, "items", want, items, "what", "at")
 	t.Logf("%d commits; orders %d rows, records %v; items %d rows, records %v; load's last error: %v",
 		r.load.commits.Load(), len(orders.rows), orders.counts, len(items.rows), items.counts, r.load.last)
+}
+
+// caughtUp waits until checkers have read a last change of each topic, and then a mark of a later heartbeat in every partition:
+// what stands in another partition than a last change may come after it. Whatever holes they saw must be repaired.
+func (r *rig) caughtUp(orders, items *checker) {
+	t := r.t
+	t.Helper()
+	r.ends++
+	localtest.Exec(t, r.db, "REPLACE INTO orders VALUES (999999, ?, 'the end', 0, '2026-11-22')", r.ends)
+	localtest.Exec(t, r.db, "REPLACE INTO item_202611 VALUES (999999, '2026-11-22', ?, NULL)", r.ends)
+	client := r.client()
+	beat := uint64(0)
+	localtest.Eventually(t, limit, "the last changes in their topics", func() (bool, error) {
+		if err := errors.Join(r.alive(), orders.read(client), items.read(client)); err != nil {
+			return false, err
+		}
+		if orders.rows[`{"id":999999}`]["v"] != r.ends || items.rows[`{"n":999999,"at":"2026-11-22 00:00:00.000"}`]["v"] != r.ends {
+			return false, nil
+		}
+		if beat == 0 {
+			beat = 1 + max(orders.last(), items.last())
+		}
+		return orders.reached(beat) && items.reached(beat), nil
+	})
 }
 
 // table is rows by key, as text.
@@ -357,57 +326,6 @@ func compare(t *testing.T, name string, want map[string][]string, c *checker, co
 	if differ > 0 {
 		t.Errorf("%s: %d rows differ", name, differ)
 	}
-}
-
-// newRig makes the servers of a round. kafka nil: one in this process, which is not killed.
-func newRig(t *testing.T, seed uint64, live server, liveDSN string, kafka broker, roles ...string) *rig {
-	t.Helper()
-	r := &rig{t: t, rnd: rand.New(rand.NewPCG(seed, 7)), live: live, liveDSN: liveDSN, kafka: kafka, db: localtest.DB(t, liveDSN)}
-	if kafka != nil {
-		r.brokers = kafka.Brokers()
-	} else {
-		r.brokers = localtest.Kafka(t).Brokers()
-	}
-	for _, q := range tables {
-		localtest.Exec(t, r.db, q)
-	}
-	r.load = &load{db: r.db, xa: true}
-	archive := localtest.Shared(t)
-	wire, err := local.NewProxy(live.Addr())
-	r.fatal(err)
-	t.Cleanup(func() { _ = wire.Close() })
-	r.wire = wire
-	control, store := localtest.Schema(t, archive), localtest.Schema(t, archive)
-	text := fmt.Sprintf(`data: %q
-live: {dsn: %q}
-offline: {dsn: %q}
-archive: {dsn: %q}
-control: {dsn: %q}
-kafka: {brokers: [%q]}
-http: "127.0.0.1:0"
-heartbeat_ms: 200
-datasets:
-  - {name: orders, partitions: %d}
-  - {name: items, table: item, time: at, shards: month, partitions: %d}
-`, t.TempDir(), liveDSN, strings.Replace(liveDSN, live.Addr(), wire.Addr(), 1), store, control, strings.Join(r.brokers, `","`), partitions, partitions)
-	r.config = filepath.Join(t.TempDir(), "strata.yaml")
-	r.fatal(os.WriteFile(r.config, []byte(text), 0o600))
-	t.Cleanup(func() { // before the servers go
-		for _, p := range r.procs {
-			_ = p.cmd.Process.Signal(syscall.SIGCONT)
-			p.kill()
-			if t.Failed() {
-				t.Logf("seed %d; a process said:\n%s", seed, p.tail())
-			}
-		}
-	})
-	for _, roles := range roles {
-		p := &proc{config: r.config, roles: roles}
-		r.procs = append(r.procs, p)
-		r.fatal(p.start())
-		localtest.Eventually(t, limit, "a leader", func() (bool, error) { return r.leader() >= 0, r.alive() })
-	}
-	return r
 }
 
 // TestCapture_survives: one seed, with the Kafka of this process.

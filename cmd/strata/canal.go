@@ -13,7 +13,6 @@ import (
 
 	"strata/canal"
 	"strata/canal/control"
-	"strata/catalog"
 	"strata/fault"
 	"strata/node"
 )
@@ -93,9 +92,9 @@ func (c *CanalStatusCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
 }
 
 func printCapture(out io.Writer, st *node.CaptureState, now time.Time) error {
-	fmt.Fprintf(out, "term      %d\nleader    %s\nposition  %s\nrows      %d\n", st.Term, st.Leader, st.GTID, st.Rows)
+	fmt.Fprintf(out, "term      %d\nleader    %s\nposition  %s\nrows      %d\n", st.Term, orNone(st.Leader), orNone(st.GTID), st.Rows)
 	if r := st.Report; r != nil {
-		fmt.Fprintf(out, "reported  %s, %s ago\n", when(r.At), ago(now.Sub(r.At)))
+		fmt.Fprintf(out, "reported  %s, %s ago%s\n", when(r.At), ago(now.Sub(r.At)), map[bool]string{true: ": nobody leads now"}[now.Sub(r.At) > silent])
 		if r.Source != "" {
 			fmt.Fprintf(out, "source    %s\n", r.Source)
 		}
@@ -106,6 +105,12 @@ func printCapture(out io.Writer, st *node.CaptureState, now time.Time) error {
 		}
 		for _, name := range slices.Sorted(maps.Keys(r.Numbers)) {
 			fmt.Fprintf(out, "numbers   %s %s\n", name, strings.Trim(fmt.Sprint(r.Numbers[name]), "[]"))
+		}
+		if r.Err != "" {
+			fmt.Fprintf(out, "HALTED    %s\n", plainLine(r.Err))
+			if r.Hint != "" {
+				fmt.Fprintf(out, "  hint: %s\n", plainLine(r.Hint))
+			}
 		}
 		for _, table := range slices.Sorted(maps.Keys(r.Alarms)) {
 			fmt.Fprintf(out, "ALARM     %s: %s\n", table, plainLine(r.Alarms[table]))
@@ -135,17 +140,14 @@ func lag(ms int64) string {
 	return (time.Duration(ms) * time.Millisecond).String()
 }
 
-func ago(d time.Duration) string { return max(0, d).Round(time.Second).String() }
-
-// plainLine keeps what comes from elsewhere on its line and off the terminal's controls.
-func plainLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
+func orNone(s string) string {
+	if s == "" {
+		return "none yet"
+	}
+	return plainLine(s)
 }
+
+func ago(d time.Duration) string { return max(0, d).Round(time.Second).String() }
 
 func printTasks(out io.Writer, list []canal.Task) error {
 	if len(list) == 0 {
@@ -190,6 +192,9 @@ type taskRef struct {
 }
 
 func (c *taskRef) wish(ctx context.Context, m *Main, cli *CLI, w canal.Wish) error {
+	if err := checkWord("--who", who(m, c.Who), maxWho); err != nil {
+		return err
+	}
 	return withDesk(ctx, m, cli, attachOnly, func(ctx context.Context, _ *node.Node, desk *control.Control) error {
 		t, err := desk.SetWish(ctx, c.Task, w, who(m, c.Who))
 		if err != nil || cli.JSON {
@@ -257,6 +262,9 @@ type CanalRepairCmd struct {
 
 // Run enqueues the keys for the leader.
 func (c *CanalRepairCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+	if err := checkWords(who(m, c.Who), c.Why); err != nil {
+		return err
+	}
 	return withDesk(ctx, m, cli, attachOnly, func(ctx context.Context, n *node.Node, desk *control.Control) error {
 		keys, err := repairKeys(n, c.Dataset, c.Shard, c.Keys, c.Why)
 		if err != nil {
@@ -286,12 +294,16 @@ func repairKeys(n *node.Node, dataset, shard string, typed []string, why string)
 	if _, ok := d.ShardOf(shard); !ok {
 		return nil, fault.New(fault.Invalid, "read shard", "%q is no table of dataset %s", shard, dataset).WithHint("strata catalog show lists them")
 	}
-	keys := make([]canal.RepairKey, len(typed))
-	for i, text := range typed {
-		if err := checkKey(d, catalog.Key(text)); err != nil {
+	keys := make([]canal.RepairKey, 0, len(typed))
+	for _, text := range typed {
+		key, err := readKey(d, text)
+		if err != nil {
 			return nil, err
 		}
-		keys[i] = canal.RepairKey{Dataset: dataset, Shard: shard, Key: catalog.Key(text), Why: why}
+		k := canal.RepairKey{Dataset: dataset, Shard: shard, Key: key, Why: why}
+		if !slices.Contains(keys, k) {
+			keys = append(keys, k)
+		}
 	}
 	return keys, nil
 }

@@ -11,13 +11,15 @@ import (
 	"strata/canal"
 	"strata/canal/control"
 	"strata/catalog"
-	"strata/db"
 	"strata/fault"
 	"strata/node"
 )
 
 // pollEvery is how often a task that is waited for is looked at.
 const pollEvery = 300 * time.Millisecond
+
+// maxSpeed is what the desk takes, and more than any server reads.
+const maxSpeed = 1<<31 - 1
 
 // ordered is a task as its command shows it before it is ordered.
 type ordered struct {
@@ -43,6 +45,9 @@ type orderFlags struct {
 
 // run shows the plan, orders the task and, where asked for, follows it.
 func (f *orderFlags) run(ctx context.Context, m *Main, cli *CLI, plan func(context.Context, *node.Node) (ordered, error)) error {
+	if err := checkWords(who(m, f.Who), f.Why); err != nil {
+		return err
+	}
 	want := attachOnly
 	if f.Wait {
 		want = withPipeline
@@ -68,6 +73,11 @@ func (f *orderFlags) run(ctx context.Context, m *Main, cli *CLI, plan func(conte
 		if err != nil {
 			return err
 		}
+		if cli.Data == "" || !f.Wait { // else the leader of a demo's folder runs here
+			if err := f.warn(ctx, m, desk); err != nil {
+				return err
+			}
+		}
 		if f.Wait {
 			return f.follow(ctx, m, cli, desk, t)
 		}
@@ -75,7 +85,7 @@ func (f *orderFlags) run(ctx context.Context, m *Main, cli *CLI, plan func(conte
 			return m.printJSON(t)
 		}
 		fmt.Fprintf(m.Stdout, "task %d is %s; strata canal tasks shows how far it is\n", t.ID, t.State)
-		return f.warn(ctx, m, desk)
+		return nil
 	})
 }
 
@@ -90,8 +100,8 @@ func (f *orderFlags) warn(ctx context.Context, m *Main, desk *control.Control) e
 
 func (m *Main) printOrder(o *ordered) error {
 	t := o.Task
-	switch {
-	case t.Kind == canal.Backfill:
+	switch t.Kind {
+	case canal.Backfill:
 		bounds := ""
 		if t.From != "" || t.To != "" {
 			bounds = fmt.Sprintf(", keys after %q up to %q", t.From, t.To)
@@ -107,7 +117,7 @@ func (m *Main) printOrder(o *ordered) error {
 			fmt.Fprintf(w, "%s\t%s\t%d\t%d\n", s.Shard, s.Store, s.Epoch, s.Rows)
 		}
 		return w.Flush()
-	case t.Kind == canal.Rewind:
+	case canal.Rewind:
 		after := t.GTID
 		if after == "" {
 			after = "the place where it stopped"
@@ -187,8 +197,8 @@ func (c *CanalBackfillCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
 		r := CanalRepairCmd{Dataset: c.Dataset, Shard: c.Shard[0], Keys: c.Keys, Why: c.Why, Who: c.Who, DryRun: c.DryRun}
 		return r.Run(ctx, m, cli)
 	}
-	if c.RowsPerSecond < 0 {
-		return fault.New(fault.Invalid, "read flags", "--rows-per-second %d is negative", c.RowsPerSecond)
+	if c.RowsPerSecond < 0 || c.RowsPerSecond > maxSpeed {
+		return fault.New(fault.Invalid, "read flags", "--rows-per-second %d is not 0 to %d", c.RowsPerSecond, maxSpeed).WithHint("0 is the configuration's bound")
 	}
 	return c.run(ctx, m, cli, c.plan)
 }
@@ -199,11 +209,17 @@ func (c *CanalBackfillCmd) plan(ctx context.Context, n *node.Node) (o ordered, e
 	if err != nil {
 		return o, err
 	}
-	for _, k := range []string{c.FromKey, c.ToKey} {
-		if k == "" {
+	var bounds [2]catalog.Key
+	for i, typed := range []string{c.FromKey, c.ToKey} {
+		if typed == "" {
 			continue
 		}
-		if err := checkKey(d, catalog.Key(k)); err != nil {
+		if bounds[i], err = readKey(d, typed); err != nil {
+			return o, err
+		}
+	}
+	if bounds[0] != "" && bounds[1] != "" {
+		if err := checkRange(d, bounds[0], bounds[1]); err != nil {
 			return o, err
 		}
 	}
@@ -231,16 +247,13 @@ func (c *CanalBackfillCmd) plan(ctx context.Context, n *node.Node) (o ordered, e
 	if speed == 0 {
 		speed = n.Config().Capture.BackfillRowsPerSecond
 	}
-	o.Task = canal.Task{Kind: canal.Backfill, Dataset: c.Dataset, Shards: c.Shard, From: catalog.Key(c.FromKey), To: catalog.Key(c.ToKey), RowsPerSecond: speed}
-	return o, nil
-}
-
-// checkKey refuses what is no key of the dataset.
-func checkKey(d *catalog.Dataset, key catalog.Key) error {
-	if _, _, err := db.KeyCondition(d, "t", key); err != nil {
-		return fault.New(fault.Invalid, "read key", "%w", err).WithHint("the key of %s is %s; cells are joined by commas", d.Name, strings.Join(d.Key, ","))
+	o.Task = canal.Task{Kind: canal.Backfill, Dataset: c.Dataset, From: bounds[0], To: bounds[1], RowsPerSecond: speed}
+	for _, s := range c.Shard {
+		if !slices.Contains(o.Task.Shards, s) {
+			o.Task.Shards = append(o.Task.Shards, s)
+		}
 	}
-	return nil
+	return o, nil
 }
 
 // CanalRewindCmd is `canal rewind`.

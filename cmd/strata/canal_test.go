@@ -82,7 +82,7 @@ func (q *quiet) tasks(t *testing.T) []canal.Task {
 func TestCanal_orders_wait_for_a_leader(t *testing.T) {
 	t.Parallel()
 	q := newQuiet(t)
-	q.run(t, "status").want(t, 0, "term      0", "repairs   0 keys")
+	q.run(t, "status").want(t, 0, "term      0", "leader    none yet", "position  none yet", "repairs   0 keys")
 	t.Run("a backfill is ordered, paused, resumed and stopped", func(t *testing.T) {
 		q.run(t, "backfill", "orders", "--why=index was lost", "--who=ann", "--shard=orders_202601", "--rows-per-second=50").
 			want(t, 0, "1 shards", "is queued", "no leader reports")
@@ -108,8 +108,45 @@ func TestCanal_orders_wait_for_a_leader(t *testing.T) {
 			t.Errorf("%s", r)
 		}
 	})
+	t.Run("a task's shards are each there once, and its bounds as capture writes them", func(t *testing.T) {
+		q.run(t, "backfill", "wallet", "--why=付款 😀", "--who=张三", "--shard=wallet", "--shard=wallet", "--from-key=007,a b", "--to-key=008,CNY").want(t, 0, "1 shards")
+		if task := q.tasks(t)[0]; len(task.Shards) != 1 || task.From != "7,a%20b" || task.To != "8,CNY" || task.Who != "张三" || task.Why != "付款 😀" {
+			t.Errorf("%+v", task)
+		}
+	})
+	t.Run("a finished task stays as it is", func(t *testing.T) {
+		task := q.tasks(t)[0]
+		if ok, err := q.desk.Take(t.Context(), 0, 1, "host:1"); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		task.State = canal.Done
+		if _, ok, err := q.desk.Advance(t.Context(), 1, task); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		for _, verb := range []string{"pause", "resume", "stop"} {
+			q.run(t, verb, fmt.Sprint(task.ID)).want(t, 3, "is done", "hint: ")
+		}
+	})
+	t.Run("a wait that is interrupted ends only the waiting", func(t *testing.T) {
+		for _, flag := range []string{"--json=false", "--json"} {
+			before := len(q.tasks(t))
+			run, err := begin(t.Context(), nil, "canal", "-c", q.path, "backfill", "orders", "--why=wait", "--wait", flag)
+			if err != nil {
+				t.Fatal(err)
+			}
+			localtest.Eventually(t, runLimit, "the task is ordered", func() (bool, error) { return len(q.tasks(t)) > before, nil })
+			if err := run.cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+			task := q.tasks(t)[0]
+			run.end().want(t, 130, fmt.Sprintf("task %d goes on", task.ID), fmt.Sprintf("strata canal stop %d", task.ID))
+			if task = q.tasks(t)[0]; task.State != canal.Queued || task.Wish != canal.Run {
+				t.Errorf("%+v", task)
+			}
+		}
+	})
 	t.Run("keys to repair are queued", func(t *testing.T) {
-		q.run(t, "repair", "wallet", "wallet", "7,CNY", "8,CNY", "--why=differs", "--who=ann").want(t, 0, "2 keys of wallet wait")
+		q.run(t, "repair", "wallet", "wallet", "7,CNY", "8,CNY", "07,CNY", "--why=differs", "--who=ann").want(t, 0, "2 keys of wallet wait")
 		q.run(t, "backfill", "orders", "--shard=orders_202601", "--keys=3", "--keys=4", "--why=differs").want(t, 0, "2 keys of orders_202601")
 		q.run(t, "repair", "wallet", "wallet", "9,CNY", "--why=differs", "--dry-run").want(t, 0, "1 keys of wallet would")
 		q.run(t, "status").want(t, 0, "repairs   4 keys", "wallet 7,CNY: differs")
@@ -127,13 +164,23 @@ func TestCanal_orders_wait_for_a_leader(t *testing.T) {
 		"a shard of nobody":       {2, "not_found", []string{"backfill", "orders", "--why=x", "--shard=orders_203001"}, []string{"orders_203001", "hint: they are orders_202601"}},
 		"a bound that is no key":  {2, "invalid", []string{"backfill", "wallet", "--why=x", "--from-key=7"}, []string{"hint: the key of wallet is id,unit"}},
 		"keys without a shard":    {2, "invalid", []string{"backfill", "orders", "--why=x", "--keys=7"}, []string{"exactly one --shard"}},
-		"a negative speed":        {2, "invalid", []string{"backfill", "orders", "--why=x", "--rows-per-second=-1"}, []string{"negative"}},
+		"a negative speed":        {2, "invalid", []string{"backfill", "orders", "--why=x", "--rows-per-second=-1"}, []string{"-1 is not 0"}},
 		"a key that is none":      {2, "invalid", []string{"repair", "orders", "orders_202601", "x", "--why=x"}, []string{"hint: "}},
 		"another dataset's table": {2, "invalid", []string{"repair", "orders", "wallet", "1", "--why=x"}, []string{"wallet", "hint: "}},
 		"a place that is none":    {2, "invalid", []string{"rewind", "orders", "--to=yesterday", "--why=x"}, []string{"yesterday", "hint: it looks like 0-1-4711"}},
 		"no place":                {3, "conflict", []string{"rewind", "orders", "--why=x"}, []string{"not stopped", "hint: name a GTID set by --to"}},
 		"nothing to accept":       {3, "conflict", []string{"accept", "orders", "--why=x"}, []string{"not stopped"}},
 		"an unknown task":         {2, "not_found", []string{"pause", "4711"}, []string{"4711"}},
+		"a blank reason":          {2, "invalid", []string{"backfill", "orders", "--why= "}, []string{"--why is blank", "hint: "}},
+		"a long reason":           {2, "invalid", []string{"repair", "orders", "orders_202601", "1", "--why=" + strings.Repeat("付", 1001)}, []string{"1001 characters"}},
+		"a long name":             {2, "invalid", []string{"backfill", "orders", "--why=x", "--who=" + strings.Repeat("w", 256)}, []string{"256 characters"}},
+		"a name of two lines":     {2, "invalid", []string{"repair", "orders", "orders_202601", "1", "--why=x", "--who=ann\nERROR"}, []string{"--who has a line break", "hint: write one line"}},
+		"a name that paints":      {2, "invalid", []string{"pause", "1", "--who=\u009b31m"}, []string{"control character"}},
+		"a reason that turns":     {2, "invalid", []string{"rewind", "orders", "--to=0-1-5", "--why=a\u202eb"}, []string{"control character"}},
+		"no key between":          {2, "invalid", []string{"backfill", "orders", "--why=x", "--from-key=10", "--to-key=9"}, []string{"no key is after", "hint: "}},
+		"a speed beyond all":      {2, "invalid", []string{"backfill", "orders", "--why=x", "--rows-per-second=2147483648"}, []string{"0 to 2147483647"}},
+		"a number beyond all":     {2, "invalid", []string{"rewind", "orders", "--to=0-1-99999999999999999999", "--why=x"}, []string{"hint: it looks like"}},
+		"a domain twice":          {2, "invalid", []string{"rewind", "orders", "--to=0-1-5,0-2-7", "--why=x"}, []string{"domain 0 is there twice"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.args = append([]string{"canal", "-c", q.path}, c.args...)
@@ -179,18 +226,28 @@ func TestCanal_status_of_a_stopped_dataset(t *testing.T) {
 	}
 	save()
 	report := canal.Status{Term: 1, Leader: "host:1", At: time.Now(), Source: "replica1", GTID: "0-1-9", LagMs: 1500, Numbers: map[string][]uint64{"orders": {3, 4}},
-		OpenXA: []canal.OpenXA{{ID: "X'aa',X'',1", GTID: "0-1-8"}}, Spilled: 4096, Letters: 2, Alarms: map[string]string{"orders_202601": "truncate\x1b[31m"}}
+		OpenXA: []canal.OpenXA{{ID: "X'aa',X'',1", GTID: "0-1-8"}}, Spilled: 4096, Letters: 2, Alarms: map[string]string{"orders_202601": "truncate\x1b[31m\u009b\u202e"}}
 	if ok, err := q.desk.Report(ctx, 1, report); err != nil || !ok {
 		t.Fatal(ok, err)
 	}
 	r := q.run(t, "status")
 	r.want(t, 1, "STOPPED   orders at 0-1-7: a statement came", "hint: set binlog_format", "lag       1.5s", "replica1", "numbers   orders 3 4", "open XA   1", "4096 bytes", "2 dead letters", "ALARM     orders_202601")
-	if strings.Contains(r.stdout, "\x1b") {
+	if strings.ContainsAny(r.stdout, "\x1b\u009b\u202e") {
 		t.Errorf("a control character came through: %q", r.stdout)
 	}
 	var st struct {
 		Stopped map[string]canal.Stopped
 		Report  canal.Status
+	}
+	if ok, err := q.desk.Report(ctx, 1, canal.Status{Term: 1, Leader: "host:1", At: time.Now().Add(-time.Hour)}); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	q.run(t, "status").want(t, 1, "1h0m", "nobody leads now")
+	if r := q.run(t, "--json", "status"); strings.Contains(r.stdout, `": null`) || !strings.Contains(r.stdout, `"seq": 0`) {
+		t.Errorf("a list that is null, or names in another style: %s", r)
+	}
+	if ok, err := q.desk.Report(ctx, 1, report); err != nil || !ok {
+		t.Fatal(ok, err)
 	}
 	if r := q.run(t, "--json", "status"); r.code != 1 || json.Unmarshal([]byte(r.stdout), &st) != nil || st.Stopped["orders"].Kind != "unsafe" || st.Report.LagMs != 1500 {
 		t.Errorf("%s", r)

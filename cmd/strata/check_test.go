@@ -148,6 +148,15 @@ func TestCheckConfig_asks_the_servers(t *testing.T) {
 		wantProblems(t, list, expect{8, "2 partitions"}, expect{9, "no primary key"}, expect{10, "nowhere"}, expect{12, "no_such"}, expect{14, "price is a decimal"},
 			expect{15, "lost"}, expect{17, "NULL"}, expect{21, "no shard"})
 	})
+	t.Run("shards that rows can't be found in alike", func(t *testing.T) {
+		for _, q := range []string{"CREATE TABLE uneven_202604 (id INT PRIMARY KEY, at DATETIME NOT NULL, later INT)", "CREATE TABLE uneven_202603 (id INT, k INT, at DATETIME NOT NULL, PRIMARY KEY (id, k))",
+			"CREATE TABLE uneven_202602 (id INT, at DATETIME NOT NULL)", "CREATE TABLE uneven_202601 (id INT PRIMARY KEY)", "CREATE TABLE uneven_202512 (id INT PRIMARY KEY, at DATETIME NOT NULL)",
+			"CREATE TABLE uneven_20260115 (id INT)"} {
+			localtest.Exec(t, db, q)
+		}
+		list := problemsOf(t, 2, with("datasets:\n  - name: uneven\n    time: at\n    shards: month\n"))
+		wantProblems(t, list, expect{7, "uneven_202603 has the primary key (id, k)"}, expect{7, "uneven_202602 has no primary key"}, expect{7, "uneven_202601 has no column at"})
+	})
 	t.Run("live as its own archive is refused", func(t *testing.T) {
 		list := problemsOf(t, 2, configWith(t, live, live, broker, "control: {dsn: \""+control+"\"}\ndatasets: [{name: odd}]\n"))
 		wantProblems(t, list, expect{3, "of its own"})

@@ -51,6 +51,9 @@ func (s *Source) Open(ctx context.Context, f router.Fetch) (router.Opened, error
 	if slices.ContainsFunc(f.Aggregates, func(a router.Aggregate) bool { return a.Func != router.Count }) || f.Freshness.Strong {
 		return router.Opened{}, fault.New(fault.Internal, "open index", "asked for a sum or a strong answer")
 	}
+	if slices.ContainsFunc(f.Columns, f.Dataset.Masked) || f.Filter.FindColumn(f.Dataset.Masked) != "" {
+		return router.Opened{}, fault.New(fault.Internal, "open index", "asked for a masked column")
+	}
 	ctx, cancel := context.WithDeadline(ctx, f.Deadline)
 	defer cancel()
 	low, err := s.reached(ctx, f)

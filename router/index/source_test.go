@@ -117,3 +117,20 @@ func TestL8_SumsAreRefused(t *testing.T) {
 		t.Fatal("the index summed")
 	}
 }
+
+func TestL7_MaskedColumnsAreRefused(t *testing.T) {
+	p, _ := place(t)
+	f := fetch(router.Freshness{})
+	f.Dataset.Masks = []catalog.Mask{{Column: "note", Kind: catalog.MaskDrop}}
+	byNote := f
+	byNote.Columns, byNote.Filter = []string{"account_id", "seq"}, catalog.Filter{Op: catalog.Not, Args: []catalog.Filter{catalog.Cmp("note", catalog.Eq, "a")}}
+	for _, f := range []router.Fetch{f, byNote} {
+		if _, err := p.Source.Open(t.Context(), f); err == nil {
+			t.Fatal("the index answered for a masked column")
+		}
+	}
+	byNote.Filter = catalog.Filter{}
+	if _, err := p.Source.Open(t.Context(), byNote); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -36,3 +36,5 @@ ALTER TABLE entry DO SOMETHING NEW;
 -- found: repair entry/entry: taken as changing rows without row events: DO SOMETHING NEW | topic: the shard has to be sent anew in full (strata canal backfill) | index: the shard's documents are as before the statement until it was sent anew
 ALTER TABLE entry MODIFY note NEWTYPE(3);
 -- found: refused entry/entry: the type NEWTYPE of note is not known here, and may not be a text | topic: the dataset stops at the first row that is written afterwards | index: frozen until the dataset is declared anew and loaded anew
+ALTER TABLE entry ADD CONSTRAINT own FOREIGN KEY (amount) REFERENCES account (id) ON DELETE SET NULL;
+-- found: refused entry/entry: a foreign key changes its rows without row events (before MySQL 9.6) | topic: the dataset stops at this statement, and is refused at a start, unless it is declared with cascades: accept | index: frozen until the dataset is declared anew and loaded anew

@@ -37,3 +37,6 @@ TRUNCATE TABLE entry;
 DROP DATABASE ledger;
 -- found: notice entry/: every table of the schema goes | topic: no record: the rows go without row events, an alarm tells of it (rows_gone: keep) | index: the documents stay as they are
 -- found: refused e/: every table of the schema goes | topic: nothing more is sent: the dataset stops (rows_gone: stop) | index: frozen until the dataset is repaired
+USE ledger;
+CREATE TABLE e_202702 (id BIGINT PRIMARY KEY, at DATETIME NOT NULL, note INT, FOREIGN KEY (note) REFERENCES n (id) ON UPDATE CASCADE);
+-- found: refused e/e_202702: a foreign key changes its rows without row events (before MySQL 9.6) | topic: the dataset stops at this statement, and is refused at a start, unless it is declared with cascades: accept | index: frozen until the dataset is declared anew and loaded anew

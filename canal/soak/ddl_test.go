@@ -1,0 +1,160 @@
+package soak
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/IBM/sarama"
+
+	"strata/local"
+	"strata/local/localtest"
+)
+
+// alterations of table wide, each after a stretch of inserts. Statements of one are run one after the other.
+var alterations = [][]string{
+	{"ALTER TABLE wide ADD COLUMN d VARCHAR(60) NULL AFTER id"},
+	{"ALTER TABLE wide ADD COLUMN e VARCHAR(60) NULL FIRST"},
+	{"ALTER TABLE wide MODIFY COLUMN c VARCHAR(60) NULL AFTER e"},
+	{"ALTER TABLE wide DROP COLUMN b"},
+	{"ALTER TABLE wide RENAME COLUMN a TO f"},
+	{"ALTER TABLE wide RENAME COLUMN c TO d, RENAME COLUMN d TO c"},
+	{"ALTER TABLE wide MODIFY COLUMN f VARCHAR(200) CHARACTER SET latin1"},
+	{"ALTER TABLE wide CONVERT TO CHARACTER SET utf8mb4"},
+	{"ALTER TABLE wide ADD INDEX (f), ENGINE=InnoDB"},
+	{"CREATE TABLE wide_new LIKE wide", "ALTER TABLE wide_new ADD COLUMN g VARCHAR(60) NULL AFTER e, MODIFY COLUMN f VARCHAR(60) NULL FIRST", "INSERT INTO wide_new SELECT f, e, NULL, c, id, d, v FROM wide",
+		"RENAME TABLE wide TO wide_old, wide_new TO wide", "DROP TABLE wide_old"},
+	{"ALTER TABLE wide DROP COLUMN c, ADD COLUMN c VARCHAR(60) NULL FIRST"},
+}
+
+var mariaAlterations = [][]string{
+	{"ALTER ONLINE TABLE wide WAIT 5 ADD COLUMN IF NOT EXISTS h VARCHAR(60) NULL AFTER id"},
+	{"SET STATEMENT max_statement_time=60 FOR ALTER TABLE IF EXISTS wide RENAME COLUMN IF EXISTS h TO i"},
+}
+
+// names are the columns of table wide that have a text, in their order.
+func (r *rig) names() (names []string) {
+	r.t.Helper()
+	rows, err := r.db.QueryContext(r.t.Context(), "SELECT column_name FROM information_schema.columns WHERE table_schema=DATABASE() AND table_name='wide' AND column_name NOT IN ('id', 'v') ORDER BY ordinal_position")
+	r.fatal(err)
+	defer rows.Close()
+	for rows.Next() {
+		var n string
+		r.fatal(rows.Scan(&n))
+		names = append(names, n)
+	}
+	r.fatal(rows.Err())
+	return names
+}
+
+// fill writes rows one by one, each cell with its column's name, and changes some of those before.
+func (r *rig) fill(conn *sql.Conn, from, to int) {
+	r.t.Helper()
+	exec := func(q string) {
+		if _, err := conn.ExecContext(r.t.Context(), q); err != nil {
+			r.t.Fatalf("%s: %v", q, err)
+		}
+	}
+	names := r.names()
+	exec("START TRANSACTION")
+	for id := from; id < to; id++ {
+		var cells, sets []string
+		for _, n := range names {
+			cells = append(cells, fmt.Sprintf("'%s:%d'", n, id))
+			sets = append(sets, fmt.Sprintf("%s='%s:%d'", n, n, id))
+		}
+		exec(fmt.Sprintf("INSERT INTO wide (id, v, %s) VALUES (%d, 1, %s)", strings.Join(names, ", "), id, strings.Join(cells, ", ")))
+		if id%5 == 0 {
+			exec(fmt.Sprintf("UPDATE wide SET v=v+1, %s WHERE id=%d", strings.Join(sets, ", "), id/2))
+		}
+		if id%200 == 0 {
+			exec("COMMIT")
+			exec("START TRANSACTION")
+		}
+	}
+	exec("COMMIT")
+}
+
+// altered is a round: inserts and DDL while nothing captures, and then the proof.
+func (r *rig) altered(each int, list [][]string) {
+	t := r.t
+	conn, err := r.db.Conn(context.WithoutCancel(t.Context()))
+	r.fatal(err)
+	defer conn.Close()
+	r.fill(conn, 1, each)
+	r.begin("canal")
+	client := r.client()
+	c := newChecker("strata.wide", partitions)
+	r.until(c, client)
+	r.off(func() {
+		for i, ddl := range list {
+			for _, q := range ddl {
+				if _, err := conn.ExecContext(t.Context(), q); err != nil {
+					t.Fatalf("%s: %v", q, err)
+				}
+			}
+			r.fill(conn, (i+1)*each, (i+2)*each)
+		}
+	})
+	c.after = func(row map[string]any, value []byte) {
+		for name, cell := range row {
+			if text, ok := cell.(string); ok && !strings.HasPrefix(text, name+":") {
+				c.fault("column %s has %q: %s", name, text, value)
+			}
+		}
+	}
+	r.until(c, client)
+	r.status(0, "repairs   0 keys")
+	r.until(c, client)
+	names := r.names()
+	want := r.table("SELECT CONCAT('{\"id\":', id, '}'), v, " + strings.Join(names, ", ") + " FROM wide")
+	compare(t, "wide", want, c, names...)
+	t.Logf("%d rows, records %v, columns %v", len(c.rows), c.counts, names)
+}
+
+// until waits for a row that is written now, and what was before it.
+func (r *rig) until(c *checker, client sarama.Client) {
+	r.t.Helper()
+	r.ends++
+	localtest.Exec(r.t, r.db, "REPLACE INTO wide (id, v) VALUES (0, ?)", r.ends)
+	goal := uint64(0)
+	localtest.Eventually(r.t, limit, "the last row", func() (bool, error) {
+		if err := c.read(client); err != nil || c.rows[`{"id":0}`]["v"] != r.ends {
+			return false, err
+		}
+		if goal == 0 {
+			goal = 1 + c.last()
+		}
+		return c.reached(goal), nil
+	})
+}
+
+const wide = "CREATE TABLE wide (id BIGINT PRIMARY KEY, v BIGINT NOT NULL, a VARCHAR(60) NULL, b VARCHAR(60) NULL, c VARCHAR(60) NULL) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"
+
+func ddlRig(t *testing.T, live server, dsn string) *rig {
+	return setup{live: live, dsn: dsn, tables: []string{wide}, datasets: fmt.Sprintf("  - {name: wide, partitions: %d}\n", partitions)}.rig(t)
+}
+
+func ddlMaria(t *testing.T, each int) {
+	m := localtest.Maria(t)
+	ddlRig(t, m, localtest.Schema(t, m)).altered(each, slices.Concat(alterations, mariaAlterations))
+}
+
+func ddlMySQL(t *testing.T, each int) {
+	m := localtest.StartMySQL(t, localtest.Home(t), local.MySQLConfig{Name: "live"})
+	ddlRig(t, m, localtest.Schema(t, m)).altered(each, alterations)
+}
+
+// TestCapture_follows_DDL_that_is_behind_it: every value stands under the name that its column had.
+func TestCapture_follows_DDL_that_is_behind_it(t *testing.T) { ddlMaria(t, 100) }
+
+// TestSoak_DDL: with 100,000 events of lag, on MySQL too.
+func TestSoak_DDL(t *testing.T) {
+	rounds(t, func(t *testing.T, _ uint64) {
+		t.Run("MariaDB", func(t *testing.T) { ddlMaria(t, 8000) })
+		t.Run("MySQL", func(t *testing.T) { ddlMySQL(t, 8000) })
+	})
+}

@@ -1,0 +1,87 @@
+package soak
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/IBM/sarama"
+
+	"strata/local/localtest"
+)
+
+// TestCapture_makes_a_letter_of_a_row_that_is_too_large: its key and a hash go to a topic of their own; the others go on.
+func TestCapture_makes_a_letter_of_a_row_that_is_too_large(t *testing.T) {
+	m := localtest.Shared(t)
+	long := slices.Clone(tables)
+	long[1] = strings.Replace(long[1], "VARCHAR(200)", "MEDIUMTEXT", 1)
+	r := setup{seed: 51, live: m, dsn: localtest.Schema(t, m), tables: long, roles: []string{"canal"}, more: "capture: {max_row_bytes: 65536}\n"}.rig(t)
+	localtest.Exec(t, r.db, "INSERT INTO orders VALUES (777001, 1, REPEAT('x', 100000), 0, '2026-11-22')")
+	r.write(func() { r.commits(between) })
+	r.status(0, "1 dead letters")
+	consumer, err := sarama.NewConsumerFromClient(r.client())
+	r.fatal(err)
+	defer consumer.Close()
+	letters, err := consumer.ConsumePartition("strata.orders.dlq", 0, sarama.OffsetOldest)
+	r.fatal(err)
+	defer letters.Close()
+	select {
+	case l := <-letters.Messages():
+		if string(l.Key) != `{"id":777001}` || len(l.Value) > 10000 {
+			t.Errorf("the letter is %s, with %d bytes", l.Key, len(l.Value))
+		}
+	case <-t.Context().Done():
+	}
+	localtest.Exec(t, r.db, "DELETE FROM orders WHERE id=777001")
+	r.proof()
+}
+
+// smallDisk is a file system of some MiB, or none where none may be mounted.
+func smallDisk(t *testing.T, mib int) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "disk")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dm", mib), "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Skipf("no small file system can be mounted here: %v: %s", err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	return dir
+}
+
+// TestCapture_waits_for_room_to_spill: a transaction that doesn't fit into memory, nor on the disk. Nothing of it is sent, it
+// is said, and it goes on when there is room.
+func TestCapture_waits_for_room_to_spill(t *testing.T) {
+	const rows = 200_000
+	disk := smallDisk(t, 256)
+	ballast := filepath.Join(disk, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 250<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := localtest.Shared(t)
+	r := setup{seed: 52, live: m, dsn: localtest.Schema(t, m), tables: tables, roles: []string{"canal"}, more: fmt.Sprintf("capture: {spill_dir: %q}\n", disk)}.rig(t)
+	r.write(func() { r.commits(between) })
+	r.proof()
+	sent := r.rowsSent()
+	localtest.Exec(t, r.db, fmt.Sprintf("INSERT INTO orders SELECT 1000000+seq, 1, REPEAT('y', 150), seq, '2026-11-22' FROM seq_1_to_%d", rows))
+	r.status(1, "HALTED", "no space left on device", "make room there")
+	if n := r.rowsSent(); n != sent {
+		t.Errorf("%d rows were sent", n-sent)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	r.whole()
+	if list, err := filepath.Glob(disk + "/*"); err != nil || strings.Join(list, "") != "" {
+		t.Errorf("left on the disk: %v %v", list, err)
+	}
+}

@@ -1,0 +1,137 @@
+package soak
+
+import (
+	"strings"
+	"testing"
+
+	"strata/local"
+	"strata/local/localtest"
+)
+
+// rowsSent is how many records of rows are in both topics.
+func (r *rig) rowsSent() (n int) {
+	r.t.Helper()
+	client := r.client()
+	orders, items := r.readers()
+	for _, c := range []*checker{orders, items} {
+		r.fatal(c.read(client))
+		n += c.counts["c"] + c.counts["b"]
+	}
+	return n
+}
+
+// refused waits until every process has ended by itself, and checks what `canal status` says then.
+func (r *rig) refused(words ...string) {
+	r.t.Helper()
+	for _, p := range r.procs {
+		if code := r.quit(p); code == 0 {
+			r.t.Errorf("exit code 0:\n%s", p.tail())
+		}
+	}
+	out, code := r.try("canal", "status")
+	for _, w := range words {
+		if !strings.Contains(out, w) {
+			r.t.Errorf("canal status doesn't say %q: exit %d, %s", w, code, out)
+		}
+	}
+	if code != 1 {
+		r.t.Errorf("canal status: exit %d: %s", code, out)
+	}
+}
+
+// lost is a round in which binlog beyond the checkpoint goes while capture is down.
+func lost(t *testing.T, m server, dsn string, seed uint64, statements ...string) (r *rig, sent int) {
+	r = newRig(t, seed, m, dsn, nil, "canal")
+	r.load.xa = false // a new leader reads nothing for a minute after an XA COMMIT whose keys it can't know
+	r.write(func() { r.commits(between) })
+	r.proof()
+	r.write(func() {
+		r.off(func() {
+			sent = r.rowsSent()
+			r.committed(between)
+			for _, q := range statements {
+				localtest.Exec(t, r.db, q)
+			}
+		})
+	})
+	return r, sent
+}
+
+// regained follows what `canal status` says to do about a purged binlog.
+func (r *rig) regained(sent int) {
+	r.t.Helper()
+	r.status(1, "STOPPED   orders", "STOPPED   items", "its binlog was purged", "strata canal backfill")
+	if n := r.rowsSent(); n != sent {
+		r.t.Errorf("%d rows were sent", n-sent)
+	}
+	r.write(func() {
+		for _, dataset := range []string{"orders", "items"} {
+			r.strata("canal", "backfill", dataset, "--why", "the binlog was purged", "--wait")
+		}
+	})
+	r.whole()
+}
+
+// TestCapture_stops_where_the_binlog_was_purged: nothing is sent until somebody says so. Then topics equal tables, rows that
+// are gone from these included.
+func TestCapture_stops_where_the_binlog_was_purged(t *testing.T) {
+	m := localtest.Maria(t)
+	r, sent := lost(t, m, localtest.Schema(t, m), 21, "FLUSH BINARY LOGS", "FLUSH BINARY LOGS", "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 HOUR")
+	r.regained(sent)
+}
+
+// TestSoak_purged_binlog: MySQL's, and all of MariaDB's by RESET MASTER, which has no place in common with what was read.
+func TestSoak_purged_binlog(t *testing.T) {
+	rounds(t, func(t *testing.T, seed uint64) {
+		t.Run("MySQL", func(t *testing.T) {
+			m := localtest.StartMySQL(t, localtest.Home(t), local.MySQLConfig{Name: "live"})
+			r, sent := lost(t, m, localtest.Schema(t, m), seed, "FLUSH BINARY LOGS", "FLUSH BINARY LOGS", "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 HOUR")
+			r.regained(sent)
+		})
+		t.Run("RESET MASTER", func(t *testing.T) {
+			m := localtest.Maria(t)
+			r, sent := lost(t, m, localtest.Schema(t, m), seed, "RESET MASTER")
+			r.refused("HALTED", "hint: ")
+			if n := r.rowsSent(); n != sent {
+				t.Errorf("%d rows were sent", n-sent)
+			}
+		})
+	})
+}
+
+// TestCapture_sends_nothing_of_another_server: one with other rows answers at the address, with a binlog that is as long.
+func TestCapture_sends_nothing_of_another_server(t *testing.T) {
+	home := localtest.Home(t)
+	m := localtest.Start(t, home, local.MariaConfig{Name: "live"})
+	other := localtest.Start(t, home, local.MariaConfig{Name: "other"})
+	dsn := localtest.Schema(t, m)
+	r := newRig(t, 22, m, dsn, nil, "canal")
+	r.write(func() { r.commits(between) })
+	r.proof()
+	schema := dsn[strings.LastIndex(dsn, "/")+1:]
+	localtest.Exec(t, localtest.DB(t, other.DSN("")), "CREATE DATABASE "+schema)
+	there := localtest.DB(t, other.DSN(schema))
+	names := r.table("SHOW FULL TABLES WHERE Table_type='BASE TABLE'")
+	for name := range names {
+		var text string
+		r.fatal(r.db.QueryRow("SHOW CREATE TABLE "+name).Scan(&name, &text))
+		localtest.Exec(t, there, text)
+	}
+	var last uint64
+	r.fatal(r.db.QueryRow("SELECT SUBSTRING_INDEX(@@GLOBAL.gtid_binlog_pos, '-', -1)").Scan(&last))
+	for id, at := 1, uint64(0); at < last+100; id++ {
+		localtest.Exec(t, there, "INSERT INTO orders VALUES (?, 1, 'of another', 1, '2026-11-01')", id)
+		r.fatal(there.QueryRow("SELECT SUBSTRING_INDEX(@@GLOBAL.gtid_binlog_pos, '-', -1)").Scan(&at))
+	}
+	sent := r.rowsSent()
+	r.wire.Retarget(other.Addr())
+	r.wire.Cut()
+	r.refused("HALTED", "another history", "hint: ")
+	if n := r.rowsSent(); n != sent {
+		t.Errorf("%d rows were sent", n-sent)
+	}
+	r.wire.Retarget(m.Addr())
+	r.wire.Cut()
+	r.write(func() { r.commits(between) })
+	r.whole()
+}

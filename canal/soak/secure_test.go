@@ -1,0 +1,42 @@
+package soak
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	login "strata/broker"
+	"strata/local"
+	"strata/local/localtest"
+)
+
+// TestCapture_logs_in_to_Kafka: TLS and SCRAM by the configuration; a wrong password is said and ends the process.
+func TestCapture_logs_in_to_Kafka(t *testing.T) {
+	k := localtest.StartKafka(t, localtest.Home(t), local.JavaKafkaConfig{Name: "kafka", Secure: true})
+	password := filepath.Join(t.TempDir(), "password")
+	write := func(text string) {
+		if err := os.WriteFile(password, []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("wrong")
+	m := localtest.Shared(t)
+	r := setup{seed: 41, live: m, dsn: localtest.Schema(t, m), kafka: secure{k}, tables: tables,
+		kafkaKey: fmt.Sprintf(", tls: {ca: %q}, sasl: {mechanism: SCRAM-SHA-256, user: %q, password: {file: %q}}", k.TLS.CA, k.User, password)}.rig(t)
+	out, code := r.try("serve", "--roles=canal")
+	if code != 3 || !strings.Contains(out, "SASL") || !strings.Contains(out, "login") {
+		t.Errorf("a wrong password: exit %d, %s", code, out)
+	}
+	write(k.Password)
+	r.login = login.Security{TLS: &login.TLS{CAFile: k.TLS.CA}, SASL: &login.SASL{Mechanism: "SCRAM-SHA-512", User: k.User, Password: k.Password}}
+	r.begin("canal")
+	r.write(func() { r.commits(between) })
+	r.proof()
+}
+
+// secure is a broker by its listener that wants a login.
+type secure struct{ *local.JavaKafka }
+
+func (s secure) Brokers() []string { return s.SecureBrokers() }

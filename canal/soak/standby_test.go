@@ -1,0 +1,70 @@
+package soak
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"strata/local/localtest"
+)
+
+// sleeps stops the leader until the standby that took over has sent marks of so much time, and lets it go on then.
+func (r *rig) sleeps(long time.Duration) {
+	t := r.t
+	r.write(func() {
+		r.commits(between)
+		old := r.leader()
+		p := r.procs[old].cmd.Process
+		began := time.Now()
+		r.fatal(p.Signal(syscall.SIGSTOP))
+		localtest.Eventually(t, limit, "another leader", func() (bool, error) {
+			now := r.leader()
+			return now >= 0 && now != old, nil
+		})
+		t.Logf("another led %v after the leader was stopped", time.Since(began).Round(time.Millisecond))
+		orders, _ := r.readers()
+		client := r.client()
+		r.fatal(orders.read(client))
+		beats := uint64(long / beat)
+		goal := orders.last() + beats
+		localtest.Eventually(t, limit+long, "marks of the new leader", func() (bool, error) {
+			return orders.reached(goal), orders.read(client)
+		})
+		r.fatal(p.Signal(syscall.SIGCONT))
+		r.commits(between)
+	})
+	r.proof()
+}
+
+// takesOver kills the leader and says how long it took until another led.
+func (r *rig) takesOver() {
+	r.write(func() {
+		r.commits(between)
+		old := r.leader()
+		began := time.Now()
+		r.procs[old].kill()
+		localtest.Eventually(r.t, limit, "another leader", func() (bool, error) {
+			now := r.leader()
+			return now >= 0 && now != old, nil
+		})
+		r.t.Logf("another led %v after the leader was killed", time.Since(began).Round(time.Millisecond))
+		r.fatal(r.procs[old].start())
+	})
+	r.proof()
+}
+
+// TestCapture_has_a_standby: it takes over from a leader that is gone, and from one that sleeps for some heartbeats.
+func TestCapture_has_a_standby(t *testing.T) {
+	m := localtest.Shared(t)
+	r := newRig(t, 81, m, localtest.Schema(t, m), nil, "canal", "canal")
+	r.takesOver()
+	r.sleeps(10 * beat)
+}
+
+// TestSoak_sleeping_leader: for a minute.
+func TestSoak_sleeping_leader(t *testing.T) {
+	rounds(t, func(t *testing.T, seed uint64) {
+		m := localtest.Maria(t)
+		newRig(t, seed, m, localtest.Schema(t, m), nil, "canal", "canal").sleeps(time.Minute)
+	})
+}
