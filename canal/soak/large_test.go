@@ -58,9 +58,10 @@ func smallDisk(t *testing.T, mib int) string {
 	return dir
 }
 
-// TestCapture_waits_for_room_to_spill: a transaction that doesn't fit into memory, nor on the disk. Nothing of it is sent, it
+// TestSoak_waits_for_room_to_spill: a transaction that doesn't fit into memory, nor on the disk. Nothing of it is sent, it
 // is said, and it goes on when there is room.
-func TestCapture_waits_for_room_to_spill(t *testing.T) {
+func TestSoak_waits_for_room_to_spill(t *testing.T) {
+	soakOnly(t)
 	const rows = 200_000
 	disk := smallDisk(t, 256)
 	ballast := filepath.Join(disk, "ballast")

@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -51,10 +52,31 @@ func lost(t *testing.T, m server, dsn string, seed uint64, statements ...string)
 			r.committed(between)
 			for _, q := range statements {
 				localtest.Exec(t, r.db, q)
+				if strings.HasPrefix(q, "PURGE") {
+					r.purged(q)
+				}
 			}
 		})
 	})
 	return r, sent
+}
+
+// purged repeats a purge until one file is left: the server keeps those that it still sends to somebody who is gone.
+func (r *rig) purged(q string) {
+	localtest.Eventually(r.t, limit, "the purge", func() (bool, error) {
+		if _, err := r.db.ExecContext(r.t.Context(), q); err != nil {
+			return false, err
+		}
+		rows, err := r.db.QueryContext(r.t.Context(), "SHOW BINARY LOGS")
+		if err != nil {
+			return false, err
+		}
+		n := 0
+		for rows.Next() {
+			n++
+		}
+		return n == 1, errors.Join(rows.Err(), rows.Close())
+	})
 }
 
 // regained follows what `canal status` says to do about a purged binlog.

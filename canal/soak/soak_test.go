@@ -358,6 +358,14 @@ func mysqlRound(t *testing.T, seed uint64) {
 	newRig(t, seed, m, localtest.Schema(t, m), k, "canal", "canal").round()
 }
 
+// soakOnly leaves a long test to `make soak`.
+func soakOnly(t *testing.T) {
+	t.Helper()
+	if os.Getenv("STRATA_SOAK_ROUNDS") == "" {
+		t.Skip("set STRATA_SOAK_ROUNDS; make soak")
+	}
+}
+
 // rounds calls f as often as `make soak` wants, each with a seed of its own, until one fails.
 func rounds(t *testing.T, f func(t *testing.T, seed uint64)) {
 	t.Helper()

@@ -53,8 +53,9 @@ func (r *rig) takesOver() {
 	r.proof()
 }
 
-// TestCapture_has_a_standby: it takes over from a leader that is gone, and from one that sleeps for some heartbeats.
-func TestCapture_has_a_standby(t *testing.T) {
+// TestSoak_has_a_standby: it takes over from a leader that is gone, and from one that sleeps for some heartbeats.
+func TestSoak_has_a_standby(t *testing.T) {
+	soakOnly(t)
 	m := localtest.Shared(t)
 	r := newRig(t, 81, m, localtest.Schema(t, m), nil, "canal", "canal")
 	r.takesOver()

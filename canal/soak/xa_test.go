@@ -97,8 +97,9 @@ func (r *rig) others() {
 	r.caughtUp(r.readers())
 }
 
-// TestCapture_holds_prepared_transactions: each to its outcome, over restarts of the server and of the process.
-func TestCapture_holds_prepared_transactions(t *testing.T) {
+// TestSoak_holds_prepared_transactions: each to its outcome, over restarts of the server and of the process.
+func TestSoak_holds_prepared_transactions(t *testing.T) {
+	soakOnly(t)
 	m := localtest.Maria(t)
 	newRig(t, 61, m, localtest.Schema(t, m), nil, "canal").prepared()
 }
