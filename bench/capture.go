@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -380,8 +379,4 @@ func (c *captureRun) readStrata(ctx context.Context, _ string, rows int) (readin
 	roles := startRoles(ctx, c.node, node.Roles{Canal: true})
 	r, err := c.follow(ctx, topic, base, base+int64(rows), func() (time.Duration, error) { return cpuTime(), nil })
 	return r, errors.Join(err, roles.stop())
-}
-
-func scan(ctx context.Context, d *sql.DB, query string, into ...any) error {
-	return fault.Wrap(fault.Unavailable, "ask "+query, d.QueryRowContext(ctx, query).Scan(into...))
 }

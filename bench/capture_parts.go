@@ -71,12 +71,6 @@ func (c *captureRun) loadWhole(ctx context.Context, rows int) error {
 
 // wideRows sends rows near the largest that a server takes.
 func (c *captureRun) wideRows(ctx context.Context) error {
-	topic := canal.Topic("wide")
-	base, err := c.ends(topic)
-	if err != nil {
-		return err
-	}
-	base += 2
 	for i := range c.sz.wide {
 		if _, err := c.v.live.ExecContext(ctx, fmt.Sprintf("INSERT INTO wide VALUES (%d, REPEAT('x', %d))", i, wideBytes)); err != nil {
 			return fault.Wrap(fault.Unavailable, "load wide rows", err)
@@ -173,13 +167,11 @@ func (c *captureRun) trickle(ctx context.Context) error {
 	}
 }
 
-var tps = regexp.MustCompile(`transactions:\s+\d+\s+\(([\d.]+) per sec`)
-
 // source measures a load on live with and without a capture that reads the offline replica.
 func (c *captureRun) source(ctx context.Context) error {
 	if _, err := exec.LookPath("sysbench"); err != nil {
 		c.s.say("sysbench is not installed: the cost on the source is not measured")
-		return nil
+		return nil //nolint:nilerr // said
 	}
 	if _, err := c.sysbench(ctx, "prepare"); err != nil {
 		return err

@@ -102,6 +102,9 @@ func TestL2_a_successor_of_a_leader_that_lowered_its_claim_takes_the_tail_for_wh
 				switch {
 				case r.Header.Kind == canal.KindMark && r.Header.GTID == "":
 					lowered = true
+					if !strings.Contains(string(r.Value), `"gtid":"`+from+`"`) {
+						t.Fatalf("claim %s during a rewind to %s", r.Value, from)
+					}
 				case r.Header.Kind == canal.KindResume && strings.Contains(string(r.Value), `"repaired":true`):
 					lowered = false
 				case r.Header.Kind == canal.KindMark && lowered:
@@ -470,23 +473,105 @@ func TestL2_rows_that_were_read_for_repair_in_a_history_that_was_left_are_not_se
 func TestBackfill_beside_XA_goes_on_after_a_clock_was_set_back_and_heartbeats_began_anew(t *testing.T) {
 	o := newOffice(t, 1)
 	o.xa = true
+	o.beat = 1 << 40
 	o.write(30)
 	o.start = o.last()
-	o.beat = 5
-	o.task(canal.Task{Kind: canal.Backfill, Dataset: "entry"})
+	id := o.task(canal.Task{Kind: canal.Backfill, Dataset: "entry"})
+	var anew atomic.Bool
+	o.tables.Fail = func(method, _ string) error {
+		if method == "Chunk" && !anew.Load() {
+			return fault.New(fault.Unavailable, method, "away")
+		}
+		return nil
+	}
 	n := 0
 	o.work(nil, func() {
-		switch n++; {
-		case n < 3:
+		if o.stateOf(id).State == canal.Running && n < 20 {
+			n++
 			o.write(2)
-		case n == 3:
-			o.write(2)
+		}
+		if n == 20 && anew.CompareAndSwap(false, true) {
 			o.mu.Lock()
-			o.beat = 1 // both the number and the time
+			o.beat = 1 // the number and the time
 			o.mu.Unlock()
 		}
 	})
 	o.equal(o.data[0], false)
+}
+
+func TestL2_a_new_leader_reads_nothing_for_a_while_after_XA_commits_that_it_did_not_see(t *testing.T) {
+	for seed := range uint64(12) {
+		o := newOffice(t, seed)
+		o.write(20)
+		o.state["entry"] = o.src.At(len(o.src.Txns()))["entry"]
+		for id, old := range o.state["entry"] {
+			o.src.Commit(canal.Txn{XACommit: true, Changes: []canal.Change{{Dataset: o.data[0], Shard: "entry", Op: canal.Update, Before: canaltest.Row(id, old), After: canaltest.Row(id, "new "+old)}}})
+		}
+		o.pulse()
+		at := o.last()
+		l := o.leader(o.config("a", nil))
+		if err := o.until(l, nil, func() bool { return !o.lasts(l, at) }); err != nil {
+			t.Fatal(err)
+		}
+		n := len(o.src.Txns()) - o.nth(at)
+		o.tables.XALate = n + 6 + len(o.state["entry"])
+		o.task(canal.Task{Kind: canal.Backfill, Dataset: "entry"})
+		o.work(nil, nil)
+		o.equal(o.data[0], false)
+	}
+}
+
+func TestL2_rows_that_an_XA_transaction_changed_just_before_a_snapshot_are_not_taken_from_it(t *testing.T) {
+	for seed := range uint64(8) {
+		o := newOffice(t, seed)
+		o.step = 1000 // a minute never passes
+		o.write(20)
+		o.start = o.last()
+		for id, old := range o.src.At(len(o.src.Txns()))["entry"] {
+			o.src.Commit(canal.Txn{XACommit: true, Changes: []canal.Change{{Dataset: o.data[0], Shard: "entry", Op: canal.Update, Before: canaltest.Row(id, old), After: canaltest.Row(id, "new "+old)}}})
+		}
+		o.tables.XALate = 1 << 20
+		o.task(canal.Task{Kind: canal.Backfill, Dataset: "entry"})
+		o.work(nil, nil)
+		o.equal(o.data[0], false)
+	}
+}
+
+// TestL2_a_history_that_has_the_same_names_and_other_rows: only the content of what was sent after the checkpoint differs.
+func TestL2_a_history_that_has_the_same_names_and_other_rows_is_repaired(t *testing.T) {
+	o := newOffice(t, 1)
+	one := func(id int, note string) canal.Txn {
+		return canal.Txn{Changes: []canal.Change{{Dataset: o.data[0], Shard: "entry", Op: canal.Insert, After: canaltest.Row(id, note)}}}
+	}
+	o.src.Commit(one(1, "kept"))
+	o.pulse()
+	o.work(nil, nil)
+	base := len(o.src.Txns())
+	o.src.Commit(one(2, "lost"))
+	o.sink.Lose = func(_ string, _ int32, n int) (int, bool) { return n, false }
+	n := 0
+	cfg := o.config("a", func(point string) error {
+		if point == "canal.send.after" {
+			if n++; n == 2 {
+				return local.ErrCrash
+			}
+		}
+		return nil
+	})
+	cfg.CheckpointEvery = time.Hour
+	if err := o.until(o.leader(cfg), nil, func() bool { return false }); !errors.Is(err, local.ErrCrash) {
+		t.Fatal(err)
+	}
+	o.src.Restore(base, 1)
+	o.src.Commit(one(2, "another"))
+	o.pulse()
+	o.work(nil, nil)
+	o.endsEqual(o.data[0])
+}
+
+// nth is the place of a transaction, counted from 1.
+func (o *office) nth(gtid string) int {
+	return 1 + slices.IndexFunc(o.src.Txns(), func(x canal.Txn) bool { return x.GTID == gtid })
 }
 
 // named is a source of one server, whose streams have something on disk.

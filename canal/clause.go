@@ -126,11 +126,15 @@ func (p *parser) add(a *Alteration) Effect {
 		for depth := 0; p.more(); p.at++ {
 			if p.is("(") {
 				depth++
-			} else if p.is(")") {
+				continue
+			}
+			if p.is(")") {
 				if depth--; depth < 0 {
 					return NoEffect
 				}
-			} else if depth == 0 && p.skip(",") {
+				continue
+			}
+			if depth == 0 && p.skip(",") {
 				break
 			}
 		}

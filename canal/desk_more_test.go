@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,9 +25,10 @@ func TestL2_repairs_race_with_changes_and_end_as_the_tables(t *testing.T) {
 				o := newOffice(t, uint64(i)*7+seed)
 				o.write(20)
 				o.work(nil, nil)
-				n := 0
+				rnd := rand.New(rand.NewPCG(seed, 11)) // the writer's is used beside this
+				var n atomic.Int64
 				o.tables.Between = func() {
-					if n < 100 {
+					if n.Load() < 100 {
 						o.write(1)
 					}
 				}
@@ -38,14 +41,14 @@ func TestL2_repairs_race_with_changes_and_end_as_the_tables(t *testing.T) {
 					if point == "" {
 						return nil
 					}
-					return local.NewTrap(point, 1+o.rnd.IntN(3)).At
+					return local.NewTrap(point, 1+rnd.IntN(3)).At
 				}, func() {
-					if n++; n > 25 {
+					if n.Add(1) > 25 {
 						return
 					}
 					var keys []canal.RepairKey
 					for range 5 {
-						keys = append(keys, canal.RepairKey{Dataset: "entry", Shard: o.shards[o.rnd.IntN(2)], Key: catalog.Key(fmt.Sprint(o.rnd.IntN(15)))})
+						keys = append(keys, canal.RepairKey{Dataset: "entry", Shard: o.shards[rnd.IntN(2)], Key: catalog.Key(fmt.Sprint(rnd.IntN(15)))})
 					}
 					if err := o.desk.Enqueue(context.Background(), keys); err != nil {
 						t.Error(err)

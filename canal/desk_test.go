@@ -27,6 +27,7 @@ type office struct {
 	rnd    *rand.Rand
 	state  map[string]map[int]string
 	beat   uint64
+	step   uint64   // µs between two heartbeats
 	shards []string // of the first dataset
 	xa     bool
 	start  string
@@ -37,7 +38,7 @@ type office struct {
 func newOffice(t *testing.T, seed uint64) *office {
 	r := newRig(t)
 	o := &office{rig: r, desk: canaltest.NewDesk(r.control), tables: canaltest.NewTables(r.src, seed), rnd: rand.New(rand.NewPCG(seed, 3)),
-		state: map[string]map[int]string{}, shards: []string{"entry", "entry_b"}, all: r.data}
+		state: map[string]map[int]string{}, shards: []string{"entry", "entry_b"}, all: r.data, step: 7_000_000}
 	return o
 }
 
@@ -100,7 +101,7 @@ func (o *office) burst(n int, beats bool) {
 	}
 }
 
-// pulse commits a heartbeat, 7 s after the last one by its clock.
+// pulse commits a heartbeat, a step (7 s) after the last one by its clock.
 func (o *office) pulse() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -109,7 +110,7 @@ func (o *office) pulse() {
 
 func (o *office) pulse1() {
 	o.beat++
-	o.src.Commit(canal.Txn{Beat: &canal.Beat{Seq: o.beat, At: catalog.Instant(o.beat * 7_000_000)}})
+	o.src.Commit(canal.Txn{Beat: &canal.Beat{Seq: o.beat, At: catalog.Instant(o.beat * o.step)}})
 }
 
 // until runs a leader until cond holds, with a heartbeat now and then; between is called each time.

@@ -2,6 +2,7 @@ package canal
 
 import (
 	"context"
+	"slices"
 
 	"strata/catalog"
 )
@@ -25,7 +26,7 @@ func (o *office) doubt(ctx context.Context, x *Txn) error {
 	if !o.started {
 		return nil
 	}
-	keys := append(o.t.doubt, o.inDoubt(catalog.MinInstant, 0)...)
+	keys := slices.Concat(o.t.doubt, o.inDoubt(catalog.MinInstant, 0))
 	for i := range keys {
 		keys[i].Why = "the server was started again shortly after an XA transaction with this row had ended"
 	}

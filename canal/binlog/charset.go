@@ -205,9 +205,10 @@ func newWide(name string, enc encoding.Encoding) (*wide, error) {
 	dec := enc.NewDecoder()
 	fill := func(to []rune, prefix ...byte) {
 		low := 0x40
-		if name == "ujis" || name == "eucjpms" || name == "gb2312" {
+		switch name {
+		case "ujis", "eucjpms", "gb2312":
 			low = 0xa1
-		} else if name == "euckr" {
+		case "euckr":
 			low = 0x41
 		}
 		var out [16]byte

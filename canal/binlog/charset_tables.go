@@ -4,7 +4,7 @@ import "strings"
 
 // singleByte is the upper half of a character set of one byte, as the servers convert it; "" for others. What has no character
 // is "?", which is what SELECT prints.
-func singleByte(name string) string {
+func singleByte(name string) string { //nolint:funlen // a table
 	switch name {
 	case "armscii8":
 		return "\u0080\u0081\u0082\u0083\u0084\u0085\u0086\u0087\u0088\u0089\u008a\u008b\u008c\u008d\u008e\u008f\u0090\u0091\u0092" +
@@ -98,7 +98,7 @@ func singleByte(name string) string {
 
 // oddities are the characters of more than one byte that the servers convert otherwise than golang.org/x/text: the first code in
 // hex, a colon, and the characters from there on; three bytes begin with 8f.
-func oddities(name string) []string {
+func oddities(name string) []string { //nolint:funlen // a table
 	switch name {
 	case "big5":
 		return []string{

@@ -32,7 +32,6 @@ func verdict(errs []error) error {
 		case errors.Is(err, canal.ErrLost):
 			lost = err
 		case errors.Is(err, errBehind):
-			lost, gone = nil, nil
 			return several(fault.Unavailable, errs, "wait until one of the servers has the place, or take those that never will out of the endpoints")
 		case fault.Is(err, fault.Unavailable), fault.Is(err, fault.Timeout), fault.Is(err, fault.Busy):
 			away = err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,10 +90,10 @@ func TestEvent_a_group_without_an_end_is_not_passed_over(t *testing.T) {
 func TestL11_LOAD_DATA_as_a_statement_stops_its_dataset(t *testing.T) {
 	f := newFeeder(t, mysql.MariaDBFlavor)
 	f.start(t, 1)
-	body := make([]byte, 26)
-	body[8] = 4                                 // length of the schema's name
-	binary.LittleEndian.PutUint16(body[11:], 3) // status variables
-	body = append(body, "abcshop\x00LOAD DATA LOCAL INFILE 'x' INTO TABLE `entry` FIELDS TERMINATED BY ','"...)
+	body := make([]byte, 26, 200)
+	body[8] = 4                                                                                                 // length of the schema's name
+	binary.LittleEndian.PutUint16(body[11:], 3)                                                                 // status variables
+	body = append(body, "abcshop\x00LOAD DATA LOCAL INFILE 'x' INTO TABLE `entry` FIELDS TERMINATED BY ','"...) //nolint:makezero // after the fixed part
 	ev := &replication.ExecuteLoadQueryEvent{}
 	if err := ev.Decode(body); err != nil {
 		t.Fatal(err)
@@ -156,9 +157,8 @@ func payloadOf(t *testing.T, compression byte, inner []byte, tail int) []byte {
 	if compression > 250 {
 		number = []byte{252, compression, 0}
 	}
-	out = append(out, replication.OTW_PAYLOAD_COMPRESSION_TYPE_FIELD, byte(len(number)))
-	out = append(append(out, number...), replication.OTW_PAYLOAD_HEADER_END_MARK)
-	return append(append(out, inner...), make([]byte, tail)...)
+	head := []byte{replication.OTW_PAYLOAD_COMPRESSION_TYPE_FIELD, byte(len(number))}
+	return slices.Concat(out, head, number, []byte{replication.OTW_PAYLOAD_HEADER_END_MARK}, inner, make([]byte, tail))
 }
 
 func rawEvent(typ replication.EventType, body []byte) []byte {

@@ -30,8 +30,9 @@ const (
 	jsonUint64
 	jsonDouble
 	jsonString
-	jsonOpaque = 15
 )
+
+const jsonOpaque = 15
 
 // appendJSON appends the text that MySQL prints for a value of its binary JSON.
 func appendJSON(dst, v []byte) ([]byte, error) {
@@ -42,7 +43,7 @@ func appendJSON(dst, v []byte) ([]byte, error) {
 }
 
 func appendJSONValue(dst []byte, typ byte, v []byte, depth int) ([]byte, error) {
-	need := 0
+	var need int
 	switch typ {
 	case jsonSmallObject, jsonLargeObject, jsonSmallArray, jsonLargeArray:
 		return appendJSONContainer(dst, typ, v, depth)

@@ -114,7 +114,7 @@ func (g *group) row(sh *shape, ev *replication.RowsEvent, data []byte) (int, err
 		}
 		n, err := sh.image(data[total:], to)
 		if errors.Is(err, errWidth) {
-			g.undo(sh, c)
+			g.undo(c)
 			return 0, err
 		}
 		if first == nil {
@@ -129,7 +129,7 @@ func (g *group) row(sh *shape, ev *replication.RowsEvent, data []byte) (int, err
 		return total, first
 	}
 	if first != nil {
-		g.undo(sh, c)
+		g.undo(c)
 		return total, first
 	}
 	return total, g.took(sh, c)
@@ -171,7 +171,7 @@ func (g *group) change(sh *shape) *canal.Change {
 }
 
 // undo takes a change out again.
-func (g *group) undo(sh *shape, c *canal.Change) {
+func (g *group) undo(c *canal.Change) {
 	if c != nil && c != &g.own && c != &g.spare {
 		g.x.Changes = g.x.Changes[:len(g.x.Changes)-1]
 	}

@@ -49,7 +49,7 @@ func newShape(ev *replication.TableMapEvent, body []byte, chars charsets) *shape
 	body = bytes.Clone(body)
 	s := &shape{body: body, table: string(ev.Table), chars: chars}
 	at, ok := columnsAt(body)
-	var err error = errTableMap
+	err := errTableMap
 	if ok {
 		s.columns = body[at:]
 		s.m, err = parseTableMap(s.columns, chars != nil && chars.mariadb)

@@ -87,13 +87,6 @@ func (p *proc) again() error {
 	}
 }
 
-// has reports whether the process has said something.
-func (p *proc) has(words string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return strings.Contains(p.out.String(), words)
-}
-
 // setup says what a rig is made of.
 type setup struct {
 	seed     uint64
@@ -245,19 +238,6 @@ func (r *rig) evidence(what string, n int) {
 	localtest.Eventually(r.t, limit, "evidence of "+what, func() (bool, error) {
 		out, _ := r.try("canal", "evidence", "--json", "--limit", "10000")
 		return strings.Count(out, `"what":"`+what+`"`)+strings.Count(out, `"what": "`+what+`"`) >= n, r.alive()
-	})
-}
-
-// said waits until a process has logged something; it is started again where it ends.
-func (r *rig) said(words string) {
-	r.t.Helper()
-	localtest.Eventually(r.t, limit, "a log with "+words, func() (bool, error) {
-		for _, p := range r.procs {
-			if p.has(words) {
-				return true, nil
-			}
-		}
-		return false, r.alive()
 	})
 }
 
