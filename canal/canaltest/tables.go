@@ -98,15 +98,20 @@ func (s *Tables) missing(txns []canal.Txn) map[int]bool {
 	touched := map[string]bool{}
 	for i := len(txns) - 1; i >= 0 && i >= len(txns)-s.XALate; i-- {
 		free := txns[i].XACommit
+		var names []string
 		for k := range txns[i].Changes {
 			c := &txns[i].Changes[k]
 			for _, r := range []*catalog.Row{&c.Before, &c.After} {
 				if r.Len() > 0 {
-					name := c.Shard + " " + r.Text(0)
-					free = free && !touched[name]
-					touched[name] = true
+					names = append(names, c.Shard+" "+r.Text(0))
 				}
 			}
+		}
+		for _, name := range names {
+			free = free && !touched[name]
+		}
+		for _, name := range names {
+			touched[name] = true
 		}
 		if free && s.chance(1) == 0 {
 			skip[i] = true

@@ -20,9 +20,12 @@ func (r *rig) session(statements ...string) {
 	}
 }
 
-// TestCapture_stops_a_dataset_that_is_changed_unseen: rows changed by statement, or written in part. Only that dataset stops,
+// TestSoak_stops_a_dataset_that_is_changed_unseen: rows changed by statement, or written in part. Only that dataset stops,
 // and says what to do; that mends it.
-func TestCapture_stops_a_dataset_that_is_changed_unseen(t *testing.T) { unseen(t, 31, 2) }
+func TestSoak_stops_a_dataset_that_is_changed_unseen(t *testing.T) {
+	soakOnly(t)
+	unseen(t, 31, 2)
+}
 
 // TestSoak_unseen: each kind.
 func TestSoak_unseen(t *testing.T) { rounds(t, func(t *testing.T, seed uint64) { unseen(t, seed, 3) }) }

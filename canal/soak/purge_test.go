@@ -94,9 +94,10 @@ func (r *rig) regained(sent int) {
 	r.whole()
 }
 
-// TestCapture_stops_where_the_binlog_was_purged: nothing is sent until somebody says so. Then topics equal tables, rows that
+// TestSoak_stops_where_the_binlog_was_purged: nothing is sent until somebody says so. Then topics equal tables, rows that
 // are gone from these included.
-func TestCapture_stops_where_the_binlog_was_purged(t *testing.T) {
+func TestSoak_stops_where_the_binlog_was_purged(t *testing.T) {
+	soakOnly(t)
 	m := localtest.Maria(t)
 	r, sent := lost(t, m, localtest.Schema(t, m), 21, "FLUSH BINARY LOGS", "FLUSH BINARY LOGS", "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 HOUR")
 	r.regained(sent)
@@ -121,8 +122,9 @@ func TestSoak_purged_binlog(t *testing.T) {
 	})
 }
 
-// TestCapture_sends_nothing_of_another_server: one with other rows answers at the address, with a binlog that is as long.
-func TestCapture_sends_nothing_of_another_server(t *testing.T) {
+// TestSoak_sends_nothing_of_another_server: one with other rows answers at the address, with a binlog that is as long.
+func TestSoak_sends_nothing_of_another_server(t *testing.T) {
+	soakOnly(t)
 	home := localtest.Home(t)
 	m := localtest.Start(t, home, local.MariaConfig{Name: "live"})
 	other := localtest.Start(t, home, local.MariaConfig{Name: "other"})

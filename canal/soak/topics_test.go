@@ -124,8 +124,11 @@ func deleted(t *testing.T, seed uint64, kafka broker) {
 	r.whole()
 }
 
-// TestCapture_mends_a_topic_whose_records_were_deleted: those that a leader who was killed had sent after its checkpoint.
-func TestCapture_mends_a_topic_whose_records_were_deleted(t *testing.T) { cut(t, 12, nil) }
+// TestSoak_mends_a_topic_whose_records_were_deleted: those that a leader who was killed had sent after its checkpoint.
+func TestSoak_mends_a_topic_whose_records_were_deleted(t *testing.T) {
+	soakOnly(t)
+	cut(t, 12, nil)
+}
 
 func cut(t *testing.T, seed uint64, kafka broker) {
 	r := topicsRig(t, seed, kafka)
