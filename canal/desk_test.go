@@ -28,6 +28,7 @@ type office struct {
 	state  map[string]map[int]string
 	beat   uint64
 	step   uint64   // µs between two heartbeats
+	clock  uint64   // of the last one
 	shards []string // of the first dataset
 	xa     bool
 	start  string
@@ -110,7 +111,8 @@ func (o *office) pulse() {
 
 func (o *office) pulse1() {
 	o.beat++
-	o.src.Commit(canal.Txn{Beat: &canal.Beat{Seq: o.beat, At: catalog.Instant(o.beat * o.step)}})
+	o.clock += o.step
+	o.src.Commit(canal.Txn{Beat: &canal.Beat{Seq: o.beat, At: catalog.Instant(o.clock)}})
 }
 
 // until runs a leader until cond holds, with a heartbeat now and then; between is called each time.

@@ -67,7 +67,9 @@
 //
 // While a task mends what a topic lacks, its dataset gets no marks but one that says what may be claimed (Lowered); at the
 // end a `resume` with repaired, then marks again. A task that failed or was ended by a person goes on holding the claim
-// down; a whole backfill, an acceptance, or a rewind to the claim lifts it.
+// down; a whole backfill, an acceptance, or a rewind to the claim lifts it. A lowered claim is in the checkpoint before a topic
+// is told of it: a successor must know why heartbeats in its tail have no marks. A rewind to a place that can't be read, or
+// isn't captured yet, is refused before anything is lowered. A task is done when no key is left of it or of a later one of its dataset.
 //
 // A dataset that is new to a pipeline, or whose topic can't be read after the checkpoint, is stopped with a task of
 // strata's own: a backfill where all of the topic may be gone, else a rewind. A stopped dataset goes on at the present
