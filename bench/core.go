@@ -104,7 +104,8 @@ func coreBench(ctx context.Context, s *Session) (err error) {
 	}
 	defer func() { err = errors.Join(err, home.Close()) }()
 	schemas := []string{"lanes", "conditional", "forupdate", "proc"}
-	if c.maria, err = home.StartMaria(ctx, local.MariaConfig{Name: "live", Schemas: schemas, BufferPoolMiB: 512}); err != nil {
+	if c.maria, err = home.StartMaria(ctx, local.MariaConfig{Name: "live", Schemas: schemas, BufferPoolMiB: 512,
+		Options: []string{"--max-connections=1200"}}); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.maria.Stop(context.WithoutCancel(ctx))) }()
