@@ -33,9 +33,8 @@ type fill struct {
 	j       *job
 	l       *lane
 	place   fillPlace
-	shards  []TableShard // as last listed
-	shard   *TableShard  // in work; nil: to be listed
-	since   uint64       // every change after this heartbeat is in touched; 0: the next heartbeat will tell
+	shard   *TableShard // in work; nil: to be listed
+	since   uint64      // every change after this heartbeat is in touched; 0: the next heartbeat will tell
 	touched map[rowName]uint64
 	chunks  []*chunk
 	rows    int    // of the next chunks
@@ -50,7 +49,6 @@ type fill struct {
 // chunk is what a reader has read.
 type chunk struct {
 	Chunk
-	from  catalog.Key // it begins after it
 	keys  []catalog.Key
 	at    int // rows before it are dealt with
 	bytes int64
@@ -119,7 +117,7 @@ func (o *office) listed(f *fill, shards []TableShard) {
 			return
 		}
 	}
-	f.shards, task.Total = shards, 0
+	task.Total = 0
 	var next *TableShard
 	for i := range shards {
 		s := &shards[i]
@@ -198,14 +196,7 @@ func (o *office) drop(f *fill) {
 	}
 	f.chunks, f.reading, f.whole = nil, false, false
 	f.turn++
-	o.signal()
-}
-
-func (o *office) signal() {
-	select {
-	case o.room <- struct{}{}:
-	default:
-	}
+	signal(o.room)
 }
 
 // oldest is the oldest heartbeat of the chunks in hand; the largest number where there is none.
@@ -240,7 +231,7 @@ func (o *office) beatFor(f *fill, seq uint64) {
 		f.since = seq
 	case len(f.chunks) > 0 && f.live() && f.chunks[0].Beat < seq && !o.xaKnown(f.l, f.chunks[0].Beat):
 		o.drop(f)
-	case f.shard != nil && !f.live() && o.elsewhere(f):
+	case f.shard != nil && !o.current(f.l, &f.shard.Holding):
 		o.list(f)
 	case len(f.touched) > 1000 && seq > slackBeat:
 		o.prune(f, min(f.oldest(), seq-slackBeat))
@@ -267,7 +258,7 @@ func (o *office) resume(f *fill) {
 func (o *office) arrived(f *fill, turn int, c *chunk) {
 	if turn != f.turn || f.j.fill != f {
 		o.unsent.Add(-c.bytes)
-		o.signal()
+		signal(o.room)
 		return
 	}
 	if f.live() && (f.since == 0 || c.Beat < f.since) {
@@ -294,133 +285,4 @@ func (o *office) broke(f *fill, turn int, err error) {
 	default:
 		o.close(f.j, Failed, fault.New(fault.KindOf(err), "backfill "+f.place.Shard, "%w", err).WithHint("%s", fault.HintOf(err)))
 	}
-}
-
-// ripe reports whether rows of the first chunk may be sent now: everything that its snapshot can show, but for XA, is in
-// the stream, and so in the topic; or else whether a shard is through.
-func (o *office) ripe(f *fill) bool {
-	if len(f.chunks) == 0 {
-		return f.whole && f.shard != nil
-	}
-	c := f.chunks[0]
-	if !f.live() {
-		return o.archived(f)
-	}
-	if o.lastBeat() <= c.Beat {
-		return false
-	}
-	return o.xaKnown(f.l, c.Beat)
-}
-
-// xaKnown reports whether it is known which keys XA transactions changed in the window before a heartbeat.
-func (o *office) xaKnown(l *lane, beat uint64) bool {
-	lost := max(o.xaLost, o.t.care[l].xaLost)
-	if lost == 0 {
-		return true
-	}
-	at, ok := o.beatOf(beat)
-	return ok && lost < at-xaWindow
-}
-
-// archived reports whether the stream says that live has released the shard at the epoch that was read.
-func (o *office) archived(f *fill) bool {
-	if _, known := o.parts[partName{f.l.d.Name, f.shard.Holding.Shard.Table}]; known {
-		return !o.elsewhere(f)
-	}
-	if f.after == "" {
-		return false
-	}
-	ok, err := o.cfg.Source.Reached(o.t.pos.GTID, f.after)
-	return err == nil && ok
-}
-
-// elsewhere reports whether the stream says that an archive's shard is not, or not any more, where it is read.
-func (o *office) elsewhere(f *fill) bool {
-	p, known := o.parts[partName{f.l.d.Name, f.shard.Holding.Shard.Table}]
-	return known && (p.State != catalog.Released || p.Epoch != f.shard.Holding.Epoch)
-}
-
-// leave puts those keys of the rows from at to end into the repair queue that XA transactions changed about when they were
-// read, and returns them.
-func (o *office) leave(ctx context.Context, f *fill, end int) (map[catalog.Key]bool, error) {
-	c, care := f.chunks[0], o.t.care[f.l]
-	if !f.live() || len(care.xa) == 0 {
-		return nil, nil
-	}
-	read, _ := o.beatOf(c.Beat)
-	left := map[catalog.Key]bool{}
-	var keys []RepairKey
-	for _, k := range c.keys[c.at:end] {
-		if x, ok := care.xa[rowName{f.place.Shard, k}]; ok && (x.beat >= c.Beat || x.at >= read-xaWindow) {
-			left[k] = true
-			keys = append(keys, RepairKey{Dataset: f.l.d.Name, Shard: f.place.Shard, Key: k, Task: f.j.task.ID, Why: "changed by XA"})
-		}
-	}
-	if len(keys) == 0 {
-		return nil, nil
-	}
-	return left, o.cfg.Desk.Enqueue(ctx, keys)
-}
-
-// emit sends a slice of the first chunk, without the keys that the stream has sent since its snapshot.
-func (o *office) emit(ctx context.Context, f *fill) error {
-	if len(f.chunks) == 0 {
-		return o.shardDone(f)
-	}
-	if err := o.cfg.At("canal.backfill.before"); err != nil {
-		return err
-	}
-	c := f.chunks[0]
-	nowMs := o.cfg.Now().UnixMilli()
-	end := min(c.at+sliceRows, len(c.Rows))
-	left, err := o.leave(ctx, f, end)
-	if err != nil && passing(err) {
-		f.j.task.Err, o.t.dirty = err.Error(), true
-		o.drop(f) // the next heartbeat starts a reader anew
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	sent := 0
-	for ; c.at < end; c.at++ {
-		name := rowName{f.place.Shard, c.keys[c.at]}
-		if beat, ok := f.touched[name]; f.live() && (left[name.key] || ok && beat >= c.Beat) {
-			continue
-		}
-		if err := o.t.sendRow(f.l, f.place.Shard, &c.Rows[c.at], nowMs); err != nil {
-			if !ofDataset(err) {
-				return err
-			}
-			o.close(f.j, Failed, fault.New(fault.KindOf(err), "backfill "+f.place.Shard, "row %s: %w", name.key, err))
-			return o.t.send(ctx) // the rows before it have their numbers
-		}
-		sent++
-	}
-	f.j.task.Done += int64(sent)
-	if c.at > 0 {
-		f.place.After = c.keys[c.at-1]
-	}
-	f.j.task.Err = ""
-	f.j.task.Place = detail(f.place)
-	o.t.dirty = true
-	if c.at == len(c.Rows) {
-		f.chunks[0] = nil
-		f.chunks = f.chunks[1:]
-		o.unsent.Add(-c.bytes)
-		o.signal()
-	}
-	o.t.l.note(func(s *Stats) { s.Backfilled += uint64(sent) })
-	if err := o.t.send(ctx); err != nil {
-		return err
-	}
-	return o.cfg.At("canal.backfill.after")
-}
-
-// shardDone goes on to the next shard, by a fresh list.
-func (o *office) shardDone(f *fill) error {
-	f.done(f.place.Shard)
-	o.t.dirty = true
-	o.list(f)
-	return nil
 }

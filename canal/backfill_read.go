@@ -44,7 +44,7 @@ func (r *reader) run() {
 			r.fail(err)
 			return
 		}
-		c := &chunk{Chunk: got, from: r.at, keys: make([]catalog.Key, len(got.Rows))}
+		c := &chunk{Chunk: got, keys: make([]catalog.Key, len(got.Rows))}
 		for i := range got.Rows {
 			c.keys[i] = catalog.KeyOf(&got.Rows[i], key)
 			c.bytes += int64(got.Rows[i].Size() + 24*len(r.d.Columns) + 100)

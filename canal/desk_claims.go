@@ -97,9 +97,7 @@ func (o *office) lift(ctx context.Context) error {
 			return err
 		}
 		for p := range l.parts {
-			n := l.parts[p].number
-			value := o.t.control(Resume{GTID: o.t.pos.GTID, LastNumber: n, Repaired: true})
-			o.t.queue(Record{Dataset: l.d.Name, Partition: int32(p), Value: value, Header: Header{Kind: KindResume, Number: n}})
+			o.t.queueResume(l, p, true)
 		}
 		c.lowered, c.tell, o.t.dirty = nil, false, true
 		if err := o.t.send(ctx); err != nil {

@@ -2,9 +2,7 @@ package canal
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -113,6 +111,14 @@ func (o *office) postOf(j *job, f func(context.Context) error) bool {
 	})
 }
 
+// signal wakes whoever waits for c, a channel with room for one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
 // rest waits; false: ctx ended.
 func (o *office) rest(ctx context.Context, pause time.Duration) bool {
 	timer := time.NewTimer(pause)
@@ -150,134 +156,6 @@ func (o *office) poll(ctx context.Context) {
 
 // pause is how long to wait before asking again what took so long: a queue of millions takes a while to count.
 func (o *office) pause(took time.Duration) time.Duration { return max(o.every(), 10*took) }
-
-// before is called with a transaction that is about to be sent.
-func (o *office) before(ctx context.Context, x *Txn) error {
-	if err := o.doubt(ctx, x); err != nil {
-		return err
-	}
-	if err := o.foresee(ctx, x); err != nil {
-		return err
-	}
-	listens := x.XACommit
-	for i := range x.Undone {
-		if l := o.t.byData[x.Undone[i].Dataset]; l != nil {
-			o.t.care[l].touchXA(&x.Undone[i], o.lastBeat())
-		}
-	}
-	for _, c := range o.t.care {
-		listens = listens || c.listens()
-	}
-	if !listens {
-		return nil
-	}
-	if x.XACommit {
-		o.t.xaTime = catalog.MaxInstant
-	}
-	beat := o.lastBeat()
-	err := x.Each(func(ch *Change) error {
-		if l := o.t.byData[ch.Dataset]; l != nil && l.stopped == nil {
-			if c := o.t.care[l]; x.XACommit || c.listens() {
-				c.touch(ch, x, beat)
-			}
-		}
-		return nil
-	})
-	for _, c := range o.t.care {
-		for _, f := range c.fills {
-			if len(f.touched) > maxTouched {
-				o.crowded(f)
-			}
-		}
-	}
-	return err
-}
-
-// after is called when a transaction was sent.
-func (o *office) after(ctx context.Context, x *Txn) error {
-	for _, p := range x.Parts {
-		o.parts[partName{p.Dataset, p.Shard}] = p
-	}
-	if x.Beat == nil {
-		return o.passed(ctx)
-	}
-	o.remember(*x.Beat)
-	o.orphans = true
-	for _, l := range o.t.lanes {
-		c := o.t.care[l]
-		needed := x.Beat.At
-		for _, f := range c.fills {
-			if at, ok := o.beatOf(f.oldest()); ok {
-				needed = min(needed, at)
-			}
-		}
-		c.beat(x.Beat.At, needed)
-		for _, f := range c.fills {
-			o.beatFor(f, x.Beat.Seq)
-		}
-	}
-	return o.passed(ctx)
-}
-
-// remember keeps a heartbeat. After a clock was set back nothing is later than now, or what waits for a time after it would
-// wait for as long; and heartbeats that begin anew are another row's.
-func (o *office) remember(b Beat) {
-	if b.Seq <= o.lastBeat() {
-		o.beats = nil
-		for _, c := range o.t.care {
-			for _, f := range c.fills {
-				o.again(f, "heartbeats begin anew")
-			}
-		}
-	}
-	for i := len(o.beats) - 1; i >= 0 && o.beats[i].At > b.At; i-- {
-		o.beats[i].At = b.At
-	}
-	o.beats = append(o.beats, b)
-	if len(o.beats) > 2*keptBeats {
-		o.beats = slices.Delete(o.beats, 0, keptBeats)
-	}
-	o.t.xaTime, o.xaLost = min(o.t.xaTime, b.At), min(o.xaLost, b.At)
-}
-
-func (o *office) lastBeat() uint64 {
-	if len(o.beats) == 0 {
-		return 0
-	}
-	return o.beats[len(o.beats)-1].Seq
-}
-
-// beatOf returns the time of a heartbeat that the stream has passed, or of the one before it.
-func (o *office) beatOf(seq uint64) (catalog.Instant, bool) {
-	i, ok := slices.BinarySearchFunc(o.beats, seq, func(b Beat, s uint64) int {
-		switch {
-		case b.Seq < s:
-			return -1
-		case b.Seq > s:
-			return 1
-		}
-		return 0
-	})
-	if !ok {
-		i--
-	}
-	if i < 0 {
-		return 0, false
-	}
-	return o.beats[i].At, true
-}
-
-// settled reports whether nothing of any tail is unmatched: what is in the topics is what the stream has passed.
-func (t *term) settled() bool {
-	for _, l := range t.live() {
-		for p := range l.parts {
-			if l.parts[p].tail.left > 0 {
-				return false
-			}
-		}
-	}
-	return true
-}
 
 // laneOf is the dataset's lane; nil: it isn't configured.
 func (o *office) laneOf(dataset string) *lane {
@@ -362,109 +240,6 @@ func (o *office) mend(ctx context.Context) error {
 	return nil
 }
 
-// note keeps a line for the evidence log until it is recorded, at the next checkpoint.
-func (o *office) note(e Evidence) {
-	e.At, e.Term = o.cfg.Now(), o.t.number.Load()
-	if len(o.notes) == maxNotes { // the log has them
-		o.cfg.Log.Error("evidence can't be recorded and is left out", "pipeline", o.cfg.Name, "what", o.notes[0].What, "why", o.notes[0].Why, "detail", o.notes[0].Detail)
-		o.notes = o.notes[1:]
-	}
-	o.notes = append(o.notes, e)
-	o.t.dirty = true
-}
-
-func detail(v any) string {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic("marshal plain fields: " + err.Error()) // can't be
-	}
-	return string(b)
-}
-
-// saved does what may be done only after a checkpoint, c.
-func (o *office) saved(ctx context.Context, c *Checkpoint) error {
-	for len(o.notes) > 0 {
-		if err := o.cfg.Desk.Record(ctx, o.notes[0]); err != nil {
-			return o.away(err)
-		}
-		o.notes = o.notes[1:]
-	}
-	if err := o.advance(ctx); err != nil {
-		return o.away(err)
-	}
-	if err := o.settleKeys(ctx); err != nil {
-		return o.away(err)
-	}
-	if now := o.cfg.Now(); o.kept.IsZero() || now.Sub(o.kept) >= rememberLast || now.Before(o.kept) {
-		if _, err := o.cfg.Desk.Remember(ctx, c.Term, c); err != nil {
-			return o.away(err)
-		}
-		o.kept = now
-	}
-	return o.away(o.report(ctx, c, nil))
-}
-
-// away makes nothing of a desk that does not answer: what was to be written is written after the next checkpoint.
-func (o *office) away(err error) error {
-	if err == nil {
-		return nil
-	}
-	switch fault.KindOf(err) {
-	case fault.Unavailable, fault.Timeout, fault.Busy:
-		o.cfg.Log.Warn("desk is away", "pipeline", o.cfg.Name, "err", err)
-		o.t.dirty = true
-		return nil
-	}
-	return err
-}
-
-// taken is the error of a term that a write of the desk found to be over.
-func (o *office) taken(what string) error {
-	return fault.New(fault.Conflict, what, "term %d: %w", o.t.number.Load(), errTaken)
-}
-
-// report stores how the leader stands; cause is what keeps it from reading the source.
-func (o *office) report(ctx context.Context, c *Checkpoint, cause error) error {
-	st := o.t.l.Stats()
-	now := o.cfg.Now()
-	s := Status{Term: c.Term, Leader: o.cfg.Holder, At: now, Source: o.t.endpoint(), GTID: c.Position.GTID, Beat: st.Beat, LagMs: -1, Records: st.Records,
-		Letters: st.Letters, OpenXA: c.Position.XA, Spilled: o.t.spilled(), Numbers: map[string][]uint64{}, Stopped: c.Stopped, Lowered: c.Lowered, Alarms: st.LastAlarm}
-	if cause != nil {
-		s.Err, s.Hint = cause.Error(), fault.HintOf(cause)
-	}
-	if st.Beat.Seq != 0 {
-		s.LagMs = max(0, now.Sub(st.Beat.At.Time()).Milliseconds())
-	}
-	for name, parts := range c.Parts {
-		for _, p := range parts {
-			s.Numbers[name] = append(s.Numbers[name], p.Number)
-		}
-	}
-	s.ToRepair, o.last = o.waiting.Load(), c
-	ok, err := o.cfg.Desk.Report(ctx, c.Term, s)
-	if err == nil && !ok {
-		err = o.taken("report status")
-	}
-	return err
-}
-
-// idle tells how the leader stands while nothing comes: its lag, what it is reading.
-func (o *office) idle(ctx context.Context) error {
-	if o.last == nil {
-		return nil
-	}
-	return o.away(o.report(ctx, o.last, nil))
-}
-
-// halted tells what keeps the leader from reading its source.
-func (o *office) halted(ctx context.Context, cause error) error {
-	c := o.last
-	if c == nil {
-		c = o.t.snapshot()
-	}
-	return o.away(o.report(ctx, c, cause))
-}
-
 // ready reports whether there is something to do beside the stream now.
 func (o *office) ready() bool {
 	if !o.t.settled() {
@@ -490,10 +265,8 @@ func (o *office) ready() bool {
 
 // slice does a bounded part of what there is to do beside the stream, between two transactions.
 func (o *office) slice(ctx context.Context) error {
-	if away := o.cfg.Now().UnixNano() - o.t.heard.Load(); away < 0 || away > int64(pauseLimit) {
-		if err := o.t.check(ctx); err != nil {
-			return err
-		}
+	if err := o.t.awake(ctx); err != nil {
+		return err
 	}
 	if err := o.tell(ctx); err != nil {
 		return err

@@ -15,12 +15,12 @@
 // # What a record has
 //
 // A row is written in the columns of its table at that place of the binlog (Form), so a column that DDL added, dropped or
-// renamed is in the record as it was; the hash is of the dataset's columns. Masks are applied first: the hash and
-// sizes are the masked row's, and no unmasked byte leaves the process. With Envelope WithSchema every key and value carries
-// Kafka Connect's schema of its Form. A value over MaxRecordBytes becomes a Letter in DeadLetters(dataset): key, table, GTID and
+// renamed is in the record as it was; the hash is of the dataset's columns. Masks are applied first: the hash and sizes are
+// the masked row's, and no unmasked byte leaves the process. With Envelope WithSchema every key and value carries Kafka
+// Connect's schema of its Form. A value over MaxRecordBytes becomes a Letter in DeadLetters(dataset): key, table, GTID and
 // size, without the row; it has no number there, and the dataset's topic has nothing in its place. With Boundaries each
-// transaction that sends rows has a BEGIN before its first and an END with counts after its last; a new term may repeat both.
-// docs/wire.md is the form for readers.
+// transaction that sends rows has a BEGIN before its first and an END with counts after its last; a new term may repeat
+// both. docs/wire.md is the form for readers.
 //
 // # Order of writes in a term
 //
@@ -54,8 +54,9 @@
 //
 // A statement that changes a captured table, an owner that changes, or too many changed keys (200,000): what is in hand is
 // dropped and read again from the last key sent. At most 48 MiB are in hand. Shards come one after the other, each by a
-// fresh list; the task ends when a list has none that isn't done. Of a dataset that was stopped, rows may have gone
-// unseen: then the topic is read through, and keys that were sent before it went on, and not since, are repaired. One that can't be read fails the task by name.
+// fresh list; the task ends when a list has none that isn't done. Of a dataset that was stopped, rows may have gone unseen:
+// then the topic is read through, and keys that were sent before it went on, and not since, are repaired. One that can't be
+// read fails the task by name.
 //
 // # Repair
 //
@@ -67,9 +68,10 @@
 //
 // While a task mends what a topic lacks, its dataset gets no marks but one that says what may be claimed (Lowered); at the
 // end a `resume` with repaired, then marks again. A task that failed or was ended by a person goes on holding the claim
-// down; a whole backfill, an acceptance, or a rewind to the claim lifts it. A lowered claim is in the checkpoint before a topic
-// is told of it: a successor must know why heartbeats in its tail have no marks. A rewind to a place that can't be read, or
-// isn't captured yet, is refused before anything is lowered. A task is done when no key is left of it or of a later one of its dataset.
+// down; a whole backfill, an acceptance, or a rewind to the claim lifts it. A lowered claim is in the checkpoint before a
+// topic is told of it: a successor must know why heartbeats in its tail have no marks. A rewind to a place that can't be
+// read, or isn't captured yet, is refused before anything is lowered. A task is done when no key is left of it or of a
+// later one of its dataset.
 //
 // A dataset that is new to a pipeline, or whose topic can't be read after the checkpoint, is stopped with a task of
 // strata's own: a backfill where all of the topic may be gone, else a rewind. A stopped dataset goes on at the present
@@ -97,11 +99,17 @@
 // it. A desk that is away holds up tasks and repairs, not the stream. A leader that lost its lease, or sees a higher term,
 // ends. Correctness rests on terms and the Gate, never on the lease, and on no clock: times only bound pauses.
 //
+// A MariaDB that crashes can undo an XA transaction whose outcome is in its binlog already, which then may be decided again,
+// otherwise. After a start of the server (Txn.Started) the rows of XA transactions that ended shortly before, committed or
+// rolled back, are repaired by key; a checkpoint carries them over a change of leaders. Here, and only here, an image may be
+// older than the one before it: the source itself went back.
+//
 // Without a Desk nothing is mended: what would need it stops and says so.
 //
 // # What it does not do
 //
-// It doesn't follow foreign key cascades: they write no row events, so their tables are refused unless a dataset accepts that
-// (cascades: accept). XA commits before the very first start of a pipeline
-// are not known to its first backfill. It keeps no second copy of anything: what neither the binlog nor a table has is lost.
+// It doesn't follow foreign key cascades: they write no row events, so their tables are refused unless a dataset accepts
+// that (cascades: accept). XA commits before the very first start of a pipeline are not known to its first backfill, nor
+// the rows of an XA ROLLBACK that lay on disk to the repair after a crash. It keeps no second copy of anything: what
+// neither the binlog nor a table has is lost.
 package canal

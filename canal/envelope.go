@@ -1,8 +1,6 @@
 package canal
 
 import (
-	"encoding/json"
-	"fmt"
 	"strconv"
 
 	"strata/catalog"
@@ -128,10 +126,4 @@ func (s *shape) tail(dst []byte) []byte {
 }
 
 // text is s as a JSON string.
-func text(s string) string {
-	b, err := json.Marshal(s)
-	if err != nil {
-		panic(fmt.Sprintf("marshal a string: %v", err)) // can't be
-	}
-	return string(b)
-}
+func text(s string) string { return string(jsonValue(s)) }

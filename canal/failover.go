@@ -3,6 +3,7 @@ package canal
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -134,10 +135,7 @@ func (o *office) enqueueSent(ctx context.Context, l *lane, p int32, from PartPos
 	gate := Gate{Highest: from.Term}
 	batch := map[RepairKey]struct{}{}
 	flush := func() error {
-		keys := make([]RepairKey, 0, len(batch))
-		for k := range batch {
-			keys = append(keys, k)
-		}
+		keys := slices.Collect(maps.Keys(batch))
 		clear(batch)
 		for part := range slices.Chunk(keys, enqueueBatch) {
 			if err := o.cfg.Desk.Enqueue(ctx, part); err != nil {
@@ -146,12 +144,12 @@ func (o *office) enqueueSent(ctx context.Context, l *lane, p int32, from PartPos
 		}
 		return nil
 	}
-	keyed := newKeyReader(l.d)
+	keyed := NewKeyReader(l.d)
 	err := o.cfg.Sink.Read(ctx, l.d.Name, p, from.Offset, to, func(r *Record) error {
 		if !gate.Pass(&r.Header) || r.Header.Kind != KindChange && r.Header.Kind != KindBackfill {
 			return nil
 		}
-		key, err := keyed.of(r.Key)
+		key, err := keyed.Read(Payload(r.Key))
 		if err != nil {
 			return fault.New(fault.Invalid, "read sent key", "offset %d of partition %d: %w", r.Offset, p, err)
 		}
@@ -165,29 +163,6 @@ func (o *office) enqueueSent(ctx context.Context, l *lane, p int32, from PartPos
 		return err
 	}
 	return flush()
-}
-
-// keyReader reads record keys, plain or with a schema.
-type keyReader struct {
-	form catalog.Dataset
-	at   []int
-	row  catalog.Row
-}
-
-func newKeyReader(d *catalog.Dataset) *keyReader {
-	k := &keyReader{}
-	for i, c := range d.KeyIndexes() {
-		k.form.Columns = append(k.form.Columns, d.Columns[c])
-		k.at = append(k.at, i)
-	}
-	return k
-}
-
-func (k *keyReader) of(raw []byte) (catalog.Key, error) {
-	if err := catalog.ParseJSON(&k.form, Payload(raw), &k.row); err != nil {
-		return "", err
-	}
-	return catalog.KeyOf(&k.row, k.at), nil
 }
 
 // foresee compares a transaction with what the tails have of it, before any of it is sent. Where they differ, the server

@@ -124,8 +124,9 @@ func TestL2_a_leader_ends_when_control_has_a_higher_term(t *testing.T) {
 	}
 }
 
-func TestL2_a_topic_whose_tail_is_gone_stops_its_dataset_alone(t *testing.T) {
-	for name, damage := range map[string]func(*canaltest.Sink, *catalog.Dataset) error{
+// tailDamages are what can happen to a topic beyond the checkpoint.
+func tailDamages() map[string]func(*canaltest.Sink, *catalog.Dataset) error {
+	return map[string]func(*canaltest.Sink, *catalog.Dataset) error{
 		"gone": func(s *canaltest.Sink, d *catalog.Dataset) error {
 			s.Drop(d.Name)
 			return nil
@@ -134,7 +135,7 @@ func TestL2_a_topic_whose_tail_is_gone_stops_its_dataset_alone(t *testing.T) {
 			s.Drop(d.Name)
 			return s.Ensure(context.Background(), d, true)
 		},
-		"cut beyond the checkpoint": func(s *canaltest.Sink, d *catalog.Dataset) error {
+		"cut": func(s *canaltest.Sink, d *catalog.Dataset) error {
 			for p := range d.Partitions {
 				s.Cut(d.Name, p, int64(len(s.Records(d.Name, p))))
 			}
@@ -146,7 +147,11 @@ func TestL2_a_topic_whose_tail_is_gone_stops_its_dataset_alone(t *testing.T) {
 			}
 			return nil
 		},
-	} {
+	}
+}
+
+func TestL2_a_topic_whose_tail_is_gone_stops_its_dataset_alone(t *testing.T) {
+	for name, damage := range tailDamages() {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			rnd := rand.New(rand.NewPCG(11, 1))

@@ -27,7 +27,7 @@ func (o *office) leftovers(f *fill) {
 		o.complete(f.j)
 		return
 	}
-	s := &sweep{o: o, f: f, from: slices.Clone(f.place.From), seed: maphash.MakeSeed(), keys: newKeyReader(f.l.d)}
+	s := &sweep{o: o, f: f, from: slices.Clone(f.place.From), seed: maphash.MakeSeed(), keys: NewKeyReader(f.l.d)}
 	o.side.Go(func() error {
 		err := s.run(f.j.ctx)
 		o.postOf(f.j, func(context.Context) error {
@@ -50,7 +50,7 @@ type sweep struct {
 	f    *fill
 	from []int64
 	seed maphash.Seed
-	keys *keyReader
+	keys *KeyReader
 }
 
 func (s *sweep) run(ctx context.Context) error {
@@ -117,7 +117,7 @@ func (s *sweep) pass(ctx context.Context, p int32, first, next int64, mine func(
 func (s *sweep) enqueue(ctx context.Context, old map[sentRow]bool) error {
 	batch := make([]RepairKey, 0, min(len(old), enqueueBatch))
 	for row := range old {
-		key, err := s.keys.of([]byte(row.key))
+		key, err := s.keys.Read(Payload([]byte(row.key)))
 		if err != nil {
 			return fault.New(fault.Invalid, "read sent key", "%s: %w", row.key, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 
 	"strata/catalog"
@@ -249,10 +250,7 @@ func (g *gather) add(c *Change) error {
 
 // flush puts the batch into the queue.
 func (g *gather) flush() error {
-	keys := make([]RepairKey, 0, min(len(g.batch), enqueueBatch))
-	for k := range g.batch {
-		keys = append(keys, k)
-	}
+	keys := slices.Collect(maps.Keys(g.batch))
 	clear(g.batch)
 	g.n += int64(len(keys))
 	for part := range slices.Chunk(keys, enqueueBatch) {
@@ -266,9 +264,6 @@ func (g *gather) flush() error {
 			}
 		}
 	}
-	select {
-	case g.o.kick <- struct{}{}:
-	default:
-	}
+	signal(g.o.kick)
 	return nil
 }

@@ -66,8 +66,10 @@ var errSink = errors.New("the term can't go on")
 
 type sinkError struct{ err error }
 
-func (e sinkError) Error() string   { return e.err.Error() }
+func (e sinkError) Error() string { return e.err.Error() }
+
 func (e sinkError) Unwrap() []error { return []error{e.err, errSink} }
+
 func ofSink(err error) error {
 	if err == nil {
 		return nil
@@ -166,7 +168,7 @@ func (t *term) consume(ctx context.Context, p *pump) error {
 			if d.err != nil {
 				return d.err
 			}
-			if err := t.take1(ctx, d.x, &last); err != nil {
+			if err := t.received(ctx, d.x, &last); err != nil {
 				return err
 			}
 			p.done <- struct{}{} // there is room
@@ -183,8 +185,8 @@ func (t *term) consume(ctx context.Context, p *pump) error {
 	}
 }
 
-// take1 handles one transaction, unless it is the last one handled before, delivered again.
-func (t *term) take1(ctx context.Context, x *Txn, last *Last) error {
+// received handles one transaction, unless it is the last one handled before, delivered again.
+func (t *term) received(ctx context.Context, x *Txn, last *Last) error {
 	if last.GTID != "" {
 		known, err := t.recognise(x, last)
 		if err != nil || known {
@@ -198,97 +200,6 @@ func (t *term) take1(ctx context.Context, x *Txn, last *Last) error {
 func (t *term) due() bool {
 	since := t.cfg.Now().Sub(t.saved)
 	return t.hurry || since < 0 || since >= t.cfg.CheckpointEvery
-}
-
-// happening is why a turn ended.
-type happening uint8
-
-const (
-	worked happening = iota
-	arrived
-	ticked
-)
-
-const (
-	graceTime  = time.Millisecond      // a stream that delivers nothing for so long is idle
-	streamTime = 20 * time.Millisecond // a stream that is never idle lets work beside it have a slice so often
-)
-
-// turns shares the term's goroutine between the stream and the work beside it. The stream comes first: work gets a slice
-// when the stream is idle, and one now and then when it never is.
-type turns struct {
-	grace *time.Timer
-	fresh bool      // a transaction came since the last slice
-	slice time.Time // of the last one
-}
-
-func newTurn() *turns {
-	g := time.NewTimer(time.Hour)
-	g.Stop()
-	return &turns{grace: g}
-}
-
-// turn waits for the next transaction or does a slice of other work.
-func (t *term) turn(ctx context.Context, p *pump, s *turns, tick <-chan time.Time) (delivery, happening, error) {
-	var grace <-chan time.Time
-	if t.office != nil && t.office.ready() {
-		since := t.cfg.Now().Sub(s.slice)
-		switch {
-		case s.fresh && since >= 0 && since < streamTime:
-			s.grace.Reset(graceTime)
-			grace = s.grace.C
-		case s.fresh:
-			return delivery{}, worked, t.slice(ctx, s)
-		default:
-			select {
-			case d := <-p.got:
-				s.fresh = true
-				return d, arrived, nil
-			default:
-				return delivery{}, worked, t.slice(ctx, s)
-			}
-		}
-	}
-	var inbox chan func(context.Context) error
-	if t.office != nil {
-		inbox = t.office.inbox
-	}
-	select {
-	case d := <-p.got:
-		s.fresh = true
-		return d, arrived, nil
-	case <-grace:
-		return delivery{}, worked, t.slice(ctx, s)
-	case f := <-inbox:
-		return delivery{}, worked, ofSink(f(ctx))
-	case <-tick:
-		return delivery{}, ticked, nil
-	case <-ctx.Done():
-		return delivery{}, worked, ctx.Err()
-	}
-}
-
-func (t *term) slice(ctx context.Context, s *turns) error {
-	err := t.office.slice(ctx)
-	s.fresh, s.slice = false, t.cfg.Now()
-	return ofSink(err)
-}
-
-// events does what was handed over by the goroutines beside the stream.
-func (t *term) events(ctx context.Context) error {
-	if t.office == nil {
-		return nil
-	}
-	for {
-		select {
-		case f := <-t.office.inbox:
-			if err := f(ctx); err != nil {
-				return err
-			}
-		default:
-			return nil
-		}
-	}
 }
 
 // recognise looks for the last group handled, which a stream delivers again. It reports whether x is it; another group of
@@ -320,11 +231,8 @@ func domainOf(gtid string) string {
 
 // handle sends a transaction's records and moves the position behind it.
 func (t *term) handle(ctx context.Context, x *Txn) error {
-	if away := t.cfg.Now().UnixNano() - t.heard.Load(); away < 0 || away > int64(pauseLimit) {
-		// We were suspended, or control is slow: another leader may have taken over meanwhile.
-		if err := t.check(ctx); err != nil {
-			return err
-		}
+	if err := t.awake(ctx); err != nil {
+		return err
 	}
 	t.torn = true
 	if err := t.cfg.At("canal.send.before"); err != nil {
@@ -416,6 +324,13 @@ func (t *term) queueMark(l *lane, p int, value []byte, gtid string) {
 	pt := &l.parts[p]
 	pt.number++
 	t.queue(Record{Dataset: l.d.Name, Partition: int32(p), Value: value, Header: Header{Kind: KindMark, Number: pt.number, GTID: gtid}})
+}
+
+// queueResume says that a partition goes on from here; repaired: whatever was missing in it before is there by now.
+func (t *term) queueResume(l *lane, p int, repaired bool) {
+	n := l.parts[p].number
+	value := t.control(Resume{GTID: t.pos.GTID, LastNumber: n, Repaired: repaired})
+	t.queue(Record{Dataset: l.d.Name, Partition: int32(p), Value: value, Header: Header{Kind: KindResume, Number: n}})
 }
 
 // alarm notes what a statement did to a captured table, and has mended what it did to rows.

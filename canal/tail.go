@@ -3,7 +3,6 @@ package canal
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 
 	"strata/catalog"
@@ -159,12 +158,4 @@ func mendFor(err error) TaskKind {
 	default:
 		return ""
 	}
-}
-
-func jsonValue(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic("marshal a record of plain fields: " + err.Error()) // can't be
-	}
-	return b
 }

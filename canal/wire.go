@@ -87,6 +87,15 @@ type Open struct {
 	Leader string `json:"leader"` // host and pid, for people
 }
 
+// jsonValue is the JSON of a string, or of a type of this room: fields that always marshal.
+func jsonValue(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("marshal plain fields: " + err.Error()) // a broken type, not bad input
+	}
+	return b
+}
+
 // Pairs returns the header as Kafka headers.
 func (h *Header) Pairs() []Pair {
 	out := make([]Pair, 0, 7)
@@ -209,6 +218,31 @@ func RecordKey(d *catalog.Dataset, r *catalog.Row, at []int) []byte {
 		kr.Append(r.Cell(c))
 	}
 	return catalog.AppendJSON(nil, &key, &kr)
+}
+
+// KeyReader reads the record keys of one dataset. One goroutine.
+type KeyReader struct {
+	form catalog.Dataset // only the key's columns
+	at   []int
+	row  catalog.Row
+}
+
+// NewKeyReader makes one.
+func NewKeyReader(d *catalog.Dataset) *KeyReader {
+	k := &KeyReader{}
+	for i, c := range d.KeyIndexes() {
+		k.form.Columns = append(k.form.Columns, d.Columns[c])
+		k.at = append(k.at, i)
+	}
+	return k
+}
+
+// Read returns the row key of a record key's payload (Payload). Errors: fault.Invalid.
+func (k *KeyReader) Read(payload []byte) (catalog.Key, error) {
+	if err := catalog.ParseJSON(&k.form, payload, &k.row); err != nil {
+		return "", err
+	}
+	return catalog.KeyOf(&k.row, k.at), nil
 }
 
 // Topic is the Kafka topic of a dataset.

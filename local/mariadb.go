@@ -1,9 +1,6 @@
 package local
 
-import (
-	"context"
-	"fmt"
-)
+import "context"
 
 const (
 	loginUser      = "strata"
@@ -25,10 +22,7 @@ type MariaConfig struct {
 
 // Maria is one private MariaDB. The exported fields stay the same over Restart.
 type Maria struct {
-	*Server
-	User     string // strata: ALL PRIVILEGES WITH GRANT OPTION (without READ_ONLY ADMIN when ReadOnly)
-	Password string
-	Socket   string // path; root logs in here without a password
+	Database
 
 	cfg    MariaConfig
 	binary string
@@ -43,48 +37,22 @@ func (h *Home) StartMaria(ctx context.Context, cfg MariaConfig) (*Maria, error) 
 	if err != nil {
 		return nil, err
 	}
-	server, err := h.newServer("mariadb", cfg.Name)
+	base, err := h.newDatabase("mariadb", cfg.Name)
 	if err != nil {
 		return nil, err
 	}
-	m := &Maria{Server: server, User: loginUser, Password: h.secret, cfg: cfg, binary: binary}
+	m := &Maria{Database: base, cfg: cfg, binary: binary}
 	m.Server.argv, m.Server.ready = m.argv, m.ready
-	m.op.Lock()
-	defer m.op.Unlock()
-	if err := m.build(func(part string) error { return m.bootstrap(ctx, part) }); err != nil {
-		return nil, err
-	}
-	if m.Socket, err = m.chooseSocket(); err != nil {
-		return nil, err
-	}
-	if err := m.begin(ctx); err != nil {
+	if err := m.bringUp(ctx, func(part string) error { return m.bootstrap(ctx, part) }); err != nil {
 		return nil, err
 	}
 	return m, nil
 }
 
-// DSN is the address for go-sql-driver/mysql, without parameters: user:password@tcp(host:port)/schema.
-func (m *Maria) DSN(schema string) string {
-	return fmt.Sprintf("%s:%s@tcp(%s)/%s", m.User, m.Password, m.Addr(), schema)
-}
-
-// RootDSN is the same for root on the socket, who may write to a read-only server.
-func (m *Maria) RootDSN(schema string) string {
-	return fmt.Sprintf("root@unix(%s)/%s", m.Socket, schema)
-}
-
 // ready waits until the server answers root on its socket, then gives it what MariaConfig asks for.
 func (m *Maria) ready(ctx context.Context, p *process) error {
-	conn, done, err := rootConn(ctx, p, m.Socket)
-	if err != nil {
-		return err
-	}
-	defer done()
-	if err := m.setUp(ctx, conn); err != nil {
-		return err
-	}
 	if m.cfg.ReplicaOf == nil {
-		return nil
+		return m.serves(ctx, p, m.setUp, nil)
 	}
-	return m.follow(ctx, conn, p)
+	return m.serves(ctx, p, m.setUp, m.follow)
 }

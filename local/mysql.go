@@ -31,10 +31,7 @@ type MySQLConfig struct {
 // MySQL is one private MySQL, run from a folder by that folder's own loader. The exported fields stay the same over
 // Restart.
 type MySQL struct {
-	*Server
-	User     string // strata: ALL PRIVILEGES WITH GRANT OPTION
-	Password string
-	Socket   string // path; root logs in here without a password
+	Database
 
 	cfg MySQLConfig
 }
@@ -74,37 +71,19 @@ func (h *Home) StartMySQL(ctx context.Context, cfg MySQLConfig) (*MySQL, error) 
 		return nil, fault.Wrap(fault.Unavailable, "find MySQL", err)
 	}
 	cfg.Root = root
-	server, err := h.newServer("mysql", cfg.Name)
+	base, err := h.newDatabase("mysql", cfg.Name)
 	if err != nil {
 		return nil, err
 	}
-	m := &MySQL{Server: server, User: loginUser, Password: h.secret, cfg: cfg}
+	m := &MySQL{Database: base, cfg: cfg}
 	m.Server.argv, m.Server.ready = m.argv, m.ready
-	m.op.Lock()
-	defer m.op.Unlock()
-	err = m.build(func(part string) error {
+	err = m.bringUp(ctx, func(part string) error {
 		return m.run(ctx, "initialize", initializeLimit, command{argv: append(m.program(), "--datadir="+part, "--initialize-insecure", "--skip-log-bin")})
 	})
 	if err != nil {
 		return nil, err
 	}
-	if m.Socket, err = m.chooseSocket(); err != nil {
-		return nil, err
-	}
-	if err := m.begin(ctx); err != nil {
-		return nil, err
-	}
 	return m, nil
-}
-
-// DSN is the address for go-sql-driver/mysql, without parameters: user:password@tcp(host:port)/schema.
-func (m *MySQL) DSN(schema string) string {
-	return fmt.Sprintf("%s:%s@tcp(%s)/%s", m.User, m.Password, m.Addr(), schema)
-}
-
-// RootDSN is the same for root on the socket.
-func (m *MySQL) RootDSN(schema string) string {
-	return fmt.Sprintf("root@unix(%s)/%s", m.Socket, schema)
 }
 
 // program is the server with what it needs whatever it is to do. The folder's own loader and libraries run it, so they
@@ -153,18 +132,10 @@ func (m *MySQL) argv() ([]string, error) {
 
 // ready waits until the server answers root on its socket, then gives it what MySQLConfig asks for.
 func (m *MySQL) ready(ctx context.Context, p *process) error {
-	conn, done, err := rootConn(ctx, p, m.Socket)
-	if err != nil {
-		return err
-	}
-	defer done()
-	if err := m.setUp(ctx, conn); err != nil {
-		return err
-	}
 	if m.cfg.ReplicaOf == nil {
-		return nil
+		return m.serves(ctx, p, m.setUp, nil)
 	}
-	return m.follow(ctx, conn, p)
+	return m.serves(ctx, p, m.setUp, m.follow)
 }
 
 // setUp makes the login, outside the binlog, and the schemas.

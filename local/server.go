@@ -3,7 +3,6 @@ package local
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,8 +12,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/go-sql-driver/mysql"
 
 	"strata/fault"
 )
@@ -289,30 +286,6 @@ func (s *Server) logged(ctx context.Context, p *process, text string) error {
 		}
 		return false, nil
 	})
-}
-
-// rootConn waits until p answers root on its socket. The caller calls done after its last use.
-func rootConn(ctx context.Context, p *process, socket string) (conn *sql.Conn, done func(), err error) {
-	cfg := mysql.NewConfig()
-	cfg.User, cfg.Net, cfg.Addr, cfg.Logger = "root", "unix", socket, &mysql.NopLogger{}
-	connector, err := mysql.NewConnector(cfg)
-	if err != nil {
-		return nil, nil, fault.Wrap(fault.Internal, "configure root connection", err)
-	}
-	pool := sql.OpenDB(connector)
-	err = poll(ctx, startLimit, func(ctx context.Context) (bool, error) {
-		if !p.running() {
-			return false, errExited
-		}
-		c, err := pool.Conn(ctx)
-		conn = c
-		return err == nil, nil // it isn't listening yet
-	})
-	if err != nil {
-		_ = pool.Close() // never used
-		return nil, nil, err
-	}
-	return conn, func() { _, _ = conn.Close(), pool.Close() }, nil
 }
 
 // markLog returns where the log ends now, in bytes, after dropping a log that has grown too long.

@@ -360,7 +360,7 @@ func (k *checker) kafka(ctx context.Context) {
 	defer func() { _ = sink.Close() }()
 	k.servers = append(k.servers, "kafka: "+strings.Join(k.cfg.Kafka.Brokers, ", "))
 	for i, d := range k.datasets {
-		err := sink.Ensure(ctx, d, false)
+		err := sink.Check(ctx, d)
 		switch {
 		case err == nil || fault.Is(err, fault.NotFound):
 		case fault.Is(err, fault.Unsafe):

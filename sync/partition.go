@@ -34,9 +34,7 @@ type partition struct {
 	tally   tally
 	stored  index.Watermark // as the index has it
 	last    canal.Header    // of the last record taken: its version orders what is written about it
-	keyForm catalog.Dataset
-	keyAt   []int
-	keyRow  catalog.Row
+	keys    *canal.KeyReader
 	heads   heads
 	shard   string // last shard seen, which is nearly always the next one's
 	records []canal.Record
@@ -45,12 +43,8 @@ type partition struct {
 }
 
 func newPartition(s *Sync, t *set, from index.Watermark) *partition {
-	p := &partition{s: s, t: t, n: from.Partition, stored: from}
+	p := &partition{s: s, t: t, n: from.Partition, stored: from, keys: canal.NewKeyReader(t.d)}
 	p.tally = tally{gate: canal.Gate{Highest: from.Term}, number: from.Number, frozen: from.Frozen}
-	for i, c := range t.d.KeyIndexes() {
-		p.keyForm.Columns = append(p.keyForm.Columns, t.d.Columns[c])
-		p.keyAt = append(p.keyAt, i)
-	}
 	return p
 }
 
@@ -147,7 +141,7 @@ func (p *partition) takeChange(r *canal.Record) error {
 	if err != nil {
 		return err
 	}
-	key, err := payload(r.Key, &p.heads.key)
+	rawKey, err := payload(r.Key, &p.heads.key)
 	if err != nil {
 		return err
 	}
@@ -155,11 +149,11 @@ func (p *partition) takeChange(r *canal.Record) error {
 	if err != nil {
 		return err
 	}
-	p.keyRow.Reset()
-	if err := catalog.ParseJSON(&p.keyForm, key, &p.keyRow); err != nil {
+	key, err := p.keys.Read(rawKey)
+	if err != nil {
 		return err
 	}
-	doc := index.Document{Shard: p.shard, Key: catalog.KeyOf(&p.keyRow, p.keyAt), Version: index.MakeVersion(h.Term, h.Seq),
+	doc := index.Document{Shard: p.shard, Key: key, Version: index.MakeVersion(h.Term, h.Seq),
 		Hash: h.Hash, After: c.after}
 	if c.op == 'd' {
 		doc.Deleted, doc.After = true, c.before

@@ -108,7 +108,14 @@ func TestEnsure_sees_to_the_topics_settings(t *testing.T) {
 	if err := s.Ensure(t.Context(), topic("compacted", map[string]string{"cleanup.policy": "compact"}), true); !fault.Is(err, fault.Unsafe) {
 		t.Fatalf("a compacted topic: %v", err)
 	}
-	if err := s.Ensure(t.Context(), topic("narrow", map[string]string{"max.message.bytes": "1000"}), true); err != nil {
+	narrow := topic("narrow", map[string]string{"max.message.bytes": "1000"})
+	if err := s.Check(t.Context(), narrow); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.TopicInfo(canal.Topic("narrow")).Configs["max.message.bytes"]; got == nil || *got != "1000" {
+		t.Fatalf("Check has changed max.message.bytes to %v", got)
+	}
+	if err := s.Ensure(t.Context(), narrow, true); err != nil {
 		t.Fatal(err)
 	}
 	if got := c.TopicInfo(canal.Topic("narrow")).Configs["max.message.bytes"]; got == nil || *got != fmt.Sprint(5<<20) {

@@ -29,14 +29,31 @@ func (s *Sink) Ensure(ctx context.Context, d *catalog.Dataset, create bool) erro
 		}
 		t, err = s.describe(ctx, topic) // another may have made it, with another count
 	}
+	limit, err := s.compare(d, t, err)
+	if err != nil || limit == "" {
+		return err
+	}
+	return s.raise(topic, limit)
+}
+
+// Check is Ensure without making or changing anything. A limit that Ensure would raise is no error.
+func (s *Sink) Check(ctx context.Context, d *catalog.Dataset) error {
+	t, err := s.describe(ctx, canal.Topic(d.Name))
+	_, err = s.compare(d, t, err)
+	return err
+}
+
+// compare checks what describe said of the dataset's topic. limit is its max.message.bytes where that is too low, else "".
+func (s *Sink) compare(d *catalog.Dataset, t *sarama.TopicMetadata, err error) (limit string, _ error) {
+	topic := canal.Topic(d.Name)
 	switch {
 	case fault.Is(err, fault.NotFound):
-		return fault.New(fault.NotFound, "open topic", "%s is gone", topic).
+		return "", fault.New(fault.NotFound, "open topic", "%s is gone", topic).
 			WithHint("the topic was deleted after changes had been sent to it; load the dataset anew")
 	case err != nil:
-		return err
+		return "", err
 	case len(t.Partitions) != int(d.Partitions):
-		return fault.New(fault.Unsafe, "open topic", "%s has %d partitions, the dataset %d", topic, len(t.Partitions), d.Partitions).
+		return "", fault.New(fault.Unsafe, "open topic", "%s has %d partitions, the dataset %d", topic, len(t.Partitions), d.Partitions).
 			WithHint("the partition count decides where a key lives and can't change: delete the topic and run strata canal backfill %s, or, "+
 				"where nothing was captured yet, set partitions: %d", d.Name, len(t.Partitions))
 	}
@@ -70,37 +87,47 @@ func (s *Sink) describe(ctx context.Context, topic string) (t *sarama.TopicMetad
 	return t, err
 }
 
-// settings checks those of a topic that is there.
-func (s *Sink) settings(topic string) error {
-	const policy, size = "cleanup.policy", "max.message.bytes"
-	entries, err := s.configs(topic, policy, size)
+// The settings of a topic that matter.
+const (
+	policySetting = "cleanup.policy"
+	limitSetting  = "max.message.bytes"
+)
+
+// settings checks those of a topic that is there. limit is its max.message.bytes where that is too low, else "".
+func (s *Sink) settings(topic string) (limit string, _ error) {
+	entries, err := s.configs(topic, policySetting, limitSetting)
 	if err != nil {
 		if failed := classify("read settings of topic "+topic, err); !fault.Is(failed, fault.Denied) {
-			return failed
+			return "", failed
 		}
 		s.cfg.Log.Warn("settings of a topic can't be read", "topic", topic, "err", err)
-		return nil
+		return "", nil
 	}
 	for _, e := range entries {
 		switch e.Name {
-		case policy:
+		case policySetting:
 			if e.Value != "delete" {
-				return fault.New(fault.Unsafe, "open topic", "%s has %s=%s", topic, policy, e.Value).
-					WithHint("compaction removes records that readers count: set %s=delete", policy)
+				return "", fault.New(fault.Unsafe, "open topic", "%s has %s=%s", topic, policySetting, e.Value).
+					WithHint("compaction removes records that readers count: set %s=delete", policySetting)
 			}
-		case size:
-			if n, err := strconv.Atoi(e.Value); err == nil && n >= s.cfg.MaxMessageBytes {
-				continue
+		case limitSetting:
+			if n, err := strconv.Atoi(e.Value); err != nil || n < s.cfg.MaxMessageBytes {
+				limit = e.Value
 			}
-			value := strconv.Itoa(s.cfg.MaxMessageBytes)
-			if err := s.admin.IncrementalAlterConfig(sarama.TopicResource, topic, map[string]sarama.IncrementalAlterConfigsEntry{
-				size: {Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &value}}, false); err != nil {
-				return fault.New(fault.Invalid, "open topic", "%s has %s=%s: %w", topic, size, e.Value, err).
-					WithHint("set it to %s or more, or lower the limit of a record's size", value)
-			}
-			s.cfg.Log.Info("raised a topic's limit", "topic", topic, "bytes", value)
 		}
 	}
+	return limit, nil
+}
+
+// raise sets a topic's limit to what the largest record needs.
+func (s *Sink) raise(topic, limit string) error {
+	value := strconv.Itoa(s.cfg.MaxMessageBytes)
+	if err := s.admin.IncrementalAlterConfig(sarama.TopicResource, topic, map[string]sarama.IncrementalAlterConfigsEntry{
+		limitSetting: {Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &value}}, false); err != nil {
+		return fault.New(fault.Invalid, "open topic", "%s has %s=%s: %w", topic, limitSetting, limit, err).
+			WithHint("set it to %s or more, or lower the limit of a record's size", value)
+	}
+	s.cfg.Log.Info("raised a topic's limit", "topic", topic, "bytes", value)
 	return nil
 }
 
@@ -132,7 +159,7 @@ func (s *Sink) create(topic string, partitions int32) error {
 		inSync = max(1, replication-1)
 	}
 	text := func(v string) *string { return &v }
-	settings := map[string]*string{"cleanup.policy": text("delete"), "max.message.bytes": text(strconv.Itoa(s.cfg.MaxMessageBytes)),
+	settings := map[string]*string{policySetting: text("delete"), limitSetting: text(strconv.Itoa(s.cfg.MaxMessageBytes)),
 		"min.insync.replicas": text(strconv.Itoa(int(inSync)))}
 	if s.cfg.Retention > 0 {
 		settings["retention.ms"] = text(strconv.FormatInt(s.cfg.Retention.Milliseconds(), 10))

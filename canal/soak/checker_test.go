@@ -59,7 +59,10 @@ func (c *checker) last() (beat uint64) {
 }
 
 // read takes what has come since the last call.
-func (c *checker) read(client sarama.Client) error {
+func (c *checker) read(client sarama.Client) error { return c.readTo(client, nil) }
+
+// readTo does so up to some offsets, by partition; nil: the ends.
+func (c *checker) readTo(client sarama.Client, ends []int64) error {
 	consumer, err := sarama.NewConsumerFromClient(client)
 	if err != nil {
 		return err
@@ -69,6 +72,9 @@ func (c *checker) read(client sarama.Client) error {
 		end, err := client.GetOffset(c.topic, int32(p), sarama.OffsetNewest)
 		if err != nil {
 			return err
+		}
+		if ends != nil {
+			end = min(end, ends[p])
 		}
 		first, err := client.GetOffset(c.topic, int32(p), sarama.OffsetOldest)
 		if err != nil {

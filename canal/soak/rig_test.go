@@ -132,6 +132,8 @@ func (s setup) rig(t *testing.T) *rig {
 		s.datasets = fmt.Sprintf(loadDatasets, partitions)
 	}
 	r.data = t.TempDir()
+	control := localtest.Schema(t, archive)
+	r.control = localtest.DB(t, control)
 	text := fmt.Sprintf(`data: %q
 live: {dsn: %q}
 offline: {dsn: %q}
@@ -141,7 +143,7 @@ kafka: {brokers: [%q]%s}
 http: "127.0.0.1:0"
 heartbeat_ms: %d
 %sdatasets:
-%s`, r.data, s.dsn, strings.Replace(s.dsn, s.live.Addr(), wire.Addr(), 1), localtest.Schema(t, archive), localtest.Schema(t, archive),
+%s`, r.data, s.dsn, strings.Replace(s.dsn, s.live.Addr(), wire.Addr(), 1), localtest.Schema(t, archive), control,
 		strings.Join(r.brokers, `","`), s.kafkaKey, beat.Milliseconds(), s.more, s.datasets)
 	r.config = filepath.Join(t.TempDir(), "strata.yaml")
 	r.fatal(os.WriteFile(r.config, []byte(text), 0o600))

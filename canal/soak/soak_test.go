@@ -74,7 +74,8 @@ type rig struct {
 	rnd     *rand.Rand
 	live    server
 	liveDSN string
-	db      *sql.DB
+	db      *sql.DB // on live
+	control *sql.DB
 	wire    *local.Proxy // between live and capture
 	kafka   broker       // nil: in this process, and not to be killed
 	brokers []string

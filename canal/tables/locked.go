@@ -74,10 +74,10 @@ func after(ctx context.Context, on *db.DB) (string, error) {
 
 // joinOwned adds gtid_owned, which is uuid:number#connection, to a set.
 func joinOwned(pos, owned string) string {
-	owned = regexp.MustCompile(`#\d+|\s`).ReplaceAllString(owned, "")
-	if owned == "" || !strings.Contains(owned, "-") {
-		return pos
+	if !strings.Contains(owned, "-") {
+		return pos // nobody owns one, which is nearly always so
 	}
+	owned = regexp.MustCompile(`#\d+|\s`).ReplaceAllString(owned, "")
 	return strings.Trim(pos+","+owned, ",")
 }
 
