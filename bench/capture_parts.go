@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -173,7 +174,7 @@ func (c *captureRun) source(ctx context.Context) error {
 		c.s.say("sysbench is not installed: the cost on the source is not measured")
 		return nil //nolint:nilerr // said
 	}
-	if _, err := c.sysbench(ctx, "prepare"); err != nil {
+	if _, err := c.sysbench(ctx, sysbenchLoad{}, "prepare"); err != nil {
 		return err
 	}
 	cfg := c.cfg
@@ -193,27 +194,96 @@ func (c *captureRun) source(ctx context.Context) error {
 	if err = errors.Join(err, roles.stop()); err != nil {
 		return errors.Join(err, n.Close())
 	}
-	seconds := fmt.Sprint("--time=", 15)
+	load := sysbenchLoad{seconds: 8, pairs: 3}
 	if c.s.Quick {
-		seconds = "--time=4"
+		load = sysbenchLoad{seconds: 4, pairs: 2}
+	}
+	err = c.withAndWithout(ctx, n, "source beside capture", load, "source_tps_sharing_cores")
+	if err == nil {
+		err = c.sourceApart(ctx, n, load)
+	}
+	return errors.Join(err, n.Close())
+}
+
+// sourceApart is the measurement with cores of its own for live and its clients: what it costs them that somebody reads
+// their replica, without what programs take from each other on one small machine.
+func (c *captureRun) sourceApart(ctx context.Context, n *node.Node, load sysbenchLoad) error {
+	_, err := exec.LookPath("taskset")
+	if live := c.v.stack.Live; err != nil || live == nil || runtime.NumCPU() < 2 {
+		c.s.set("source", "live was not given cores of its own")
+		return nil
+	}
+	together, err := apart(ctx, c.v.stack.Live.PID())
+	if err == nil {
+		c.s.set("source", "live and its clients on core 0, its replica, Kafka and capture on the others; sharing_cores: all on all")
+		load.core, load.pairs = sourceCore, 3*load.pairs // one pair differs from the next by 15 %
+		err = c.withAndWithout(ctx, n, "source", load, "source_tps_with_vs_without")
+	}
+	return errors.Join(err, together())
+}
+
+// withAndWithout measures the load on live, in turns, and notes the ratio.
+func (c *captureRun) withAndWithout(ctx context.Context, n *node.Node, part string, load sysbenchLoad, ratio string) error {
+	const with, without = "with capture", "without capture"
+	live := 0
+	if c.v.stack.Live != nil {
+		live = c.v.stack.Live.PID()
 	}
 	measure := func(side string, round int) error {
-		tps, err := c.sysbench(ctx, "run", seconds)
-		if err == nil {
-			c.s.note(Run{"source", side, round, map[string]float64{"tps": tps}})
+		before, err := usageBeside(live)
+		if err != nil {
+			return err
 		}
+		tps, err := c.sysbench(ctx, load, "run")
+		if err != nil {
+			return err
+		}
+		after, err := usageBeside(live)
+		figures := after.per(before, tps*float64(load.seconds))
+		figures["tps"] = tps
+		c.s.note(Run{part, side, round, figures})
+		c.s.say("%s, round %d, %s: %.0f transactions/s", part, round, side, tps)
 		return err
 	}
-	err = c.s.InTurn(
-		func(round int) error { return measure("without capture", round) },
-		func(round int) error {
-			roles := startRoles(ctx, n, node.Roles{Canal: true})
-			return errors.Join(measure("with capture", round), roles.stop())
-		})
-	if err = errors.Join(err, n.Close()); err != nil {
+	for round := 1; round <= load.pairs; round++ {
+		if err := measure(without, round); err != nil {
+			return err
+		}
+		roles := startRoles(ctx, n, node.Roles{Canal: true})
+		err := caughtUp(ctx, n)
+		if err == nil {
+			err = measure(with, round)
+		}
+		if err = errors.Join(err, roles.stop()); err != nil {
+			return err
+		}
+	}
+	if err := c.s.ratio(ratio+"_cpu_of_live", part, with, without, "live_cpu_us", quotient); err != nil {
 		return err
 	}
-	return c.s.ratio("source_tps_with_vs_without", "source", "with capture", "without capture", "tps", quotient)
+	return c.s.ratio(ratio, part, with, without, "tps", quotient)
+}
+
+// caughtUp waits until capture has read what was written before the call.
+func caughtUp(ctx context.Context, n *node.Node) error {
+	desk, err := n.Desk(ctx)
+	if err != nil {
+		return err
+	}
+	now := catalog.Instant(time.Now().UnixMicro())
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		st, ok, err := desk.Status(ctx)
+		if err != nil || ok && st.Beat.At > now {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fault.Wrap(fault.Interrupted, "wait for capture", ctx.Err())
+		}
+	}
 }
 
 // schema makes a schema on the archive's server.
@@ -226,12 +296,21 @@ func (c *captureRun) schema(ctx context.Context, name string) error {
 	return fault.Wrap(fault.Unavailable, "make schema", errors.Join(err, d.Close()))
 }
 
+// sysbenchLoad is how sysbench runs: seconds each time, in pairs with and without; core "" is any.
+type sysbenchLoad struct {
+	seconds, pairs int
+	core           string
+}
+
 // sysbench runs a command on live and returns its transactions per second.
-func (c *captureRun) sysbench(ctx context.Context, command string, extra ...string) (float64, error) {
+func (c *captureRun) sysbench(ctx context.Context, load sysbenchLoad, command string) (float64, error) {
 	live := c.v.stack.Addresses.Live
-	args := append([]string{"oltp_write_only", "--db-driver=mysql", "--mysql-host=" + live.Host, fmt.Sprint("--mysql-port=", live.Port), "--mysql-user=" + live.User,
-		"--mysql-password=" + live.Password, "--mysql-db=" + live.Schema, "--tables=2", "--table-size=20000", "--threads=4"}, extra...)
-	out, err := exec.CommandContext(ctx, "sysbench", append(args, command)...).CombinedOutput()
+	args := []string{"sysbench", "oltp_write_only", "--db-driver=mysql", "--mysql-host=" + live.Host, fmt.Sprint("--mysql-port=", live.Port), "--mysql-user=" + live.User,
+		"--mysql-password=" + live.Password, "--mysql-db=" + live.Schema, "--tables=2", "--table-size=20000", "--threads=4", fmt.Sprint("--time=", load.seconds), command}
+	if load.core != "" {
+		args = append([]string{"taskset", "-c", load.core}, args...)
+	}
+	out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput()
 	if err != nil {
 		return 0, fault.New(fault.Unavailable, "run sysbench", "%w: %s", err, out)
 	}

@@ -3,14 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
-	"strata/fault"
 	"strata/local"
 )
 
@@ -83,26 +80,7 @@ func (d *debezium) close() error {
 }
 
 // cpu is what the worker's process has used, user and system.
-func (d *debezium) cpu() (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", d.connect.PID()))
-	if err != nil {
-		return 0, fault.Wrap(fault.Unavailable, "read cpu time", err)
-	}
-	_, rest, _ := strings.Cut(string(b), ") ")
-	f := strings.Fields(rest)
-	if len(f) < 13 {
-		return 0, fault.New(fault.Internal, "read cpu time", "%q", b)
-	}
-	ticks := 0
-	for _, t := range f[11:13] {
-		n, err := strconv.Atoi(t)
-		if err != nil {
-			return 0, fault.Wrap(fault.Internal, "read cpu time", err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond, nil // USER_HZ is 100 on Linux
-}
+func (d *debezium) cpu() (time.Duration, error) { return cpuOf(d.connect.PID()) }
 
 // readDebezium lets the peer read the backlog.
 func (c *captureRun) readDebezium(ctx context.Context, _ string, rows int) (reading, error) {
