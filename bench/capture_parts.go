@@ -198,7 +198,7 @@ func (c *captureRun) source(ctx context.Context) error {
 	if c.s.Quick {
 		load = sysbenchLoad{seconds: 4, pairs: 2}
 	}
-	err = c.withAndWithout(ctx, n, "source beside capture", load, "source_tps_sharing_cores")
+	err = c.withAndWithout(ctx, n, "source beside capture", load, "_sharing_cores")
 	if err == nil {
 		err = c.sourceApart(ctx, n, load)
 	}
@@ -217,13 +217,13 @@ func (c *captureRun) sourceApart(ctx context.Context, n *node.Node, load sysbenc
 	if err == nil {
 		c.s.set("source", "live and its clients on core 0, its replica, Kafka and capture on the others; sharing_cores: all on all")
 		load.core, load.pairs = sourceCore, 3*load.pairs // one pair differs from the next by 15 %
-		err = c.withAndWithout(ctx, n, "source", load, "source_tps_with_vs_without")
+		err = c.withAndWithout(ctx, n, "source", load, "")
 	}
 	return errors.Join(err, together())
 }
 
-// withAndWithout measures the load on live, in turns, and notes the ratio.
-func (c *captureRun) withAndWithout(ctx context.Context, n *node.Node, part string, load sysbenchLoad, ratio string) error {
+// withAndWithout measures the load on live, in turns, and notes the ratios of its transactions and of the CPU time that live spends on one.
+func (c *captureRun) withAndWithout(ctx context.Context, n *node.Node, part string, load sysbenchLoad, suffix string) error {
 	const with, without = "with capture", "without capture"
 	live := 0
 	if c.v.stack.Live != nil {
@@ -258,10 +258,10 @@ func (c *captureRun) withAndWithout(ctx context.Context, n *node.Node, part stri
 			return err
 		}
 	}
-	if err := c.s.ratio(ratio+"_cpu_of_live", part, with, without, "live_cpu_us", quotient); err != nil {
+	if err := c.s.ratio("source_cpu_with_vs_without"+suffix, part, with, without, "live_cpu_us", quotient); err != nil {
 		return err
 	}
-	return c.s.ratio(ratio, part, with, without, "tps", quotient)
+	return c.s.ratio("source_tps_with_vs_without"+suffix, part, with, without, "tps", quotient)
 }
 
 // caughtUp waits until capture has read what was written before the call.
