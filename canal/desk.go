@@ -21,6 +21,9 @@ const (
 	Failover TaskKind = "failover"
 	// Accept lets a stopped dataset go on without any repair: somebody's decision.
 	Accept TaskKind = "accept"
+	// Adopt takes a server whose history has nothing in common with what was captured: somebody's decision. Every dataset
+	// stops there until it is backfilled.
+	Adopt TaskKind = "adopt"
 )
 
 // TaskState is how a task stands.

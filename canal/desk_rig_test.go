@@ -188,7 +188,19 @@ func (o *office) lastMark(d *catalog.Dataset) uint64 {
 	return least
 }
 
-// run lets leaders work until the desk has nothing open, crash as often as they do.
+// sent counts the records of rows in a dataset's topic.
+func (o *office) sent(d *catalog.Dataset) (n int) {
+	for p := range d.Partitions {
+		for _, r := range o.sink.Records(d.Name, p) {
+			if r.Header.Kind == canal.KindChange || r.Header.Kind == canal.KindBackfill {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// work lets leaders work until the desk has nothing open, crash as often as they do.
 func (o *office) work(crash func(i int) func(string) error, between func()) {
 	o.t.Helper()
 	for i := 0; ; i++ {

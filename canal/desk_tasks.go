@@ -111,6 +111,10 @@ func (o *office) start(ctx context.Context, j *job) error {
 		}
 		return nil
 	}
+	if j.task.Kind == Adopt {
+		o.close(j, Done, nil)
+		return nil
+	}
 	o.note(Evidence{What: string(j.task.Kind), Who: j.task.Who, Why: j.task.Why, Detail: detail(j.task)})
 	j.task.State, j.task.Err = Running, ""
 	if err := o.store(ctx, j); err != nil || o.jobs[j.task.ID] == nil {
@@ -157,6 +161,11 @@ func (o *office) admit(j *job, stopped []*lane) error {
 	task := &j.task
 	switch task.Kind {
 	case Backfill, Rewind, Failover, Accept:
+	case Adopt:
+		if task.State == Running { // a predecessor has done it
+			return nil
+		}
+		return fault.New(fault.Conflict, "adopt the server", "its history is the one that was captured").WithHint("nothing is to be done")
 	default:
 		return fault.New(fault.Invalid, "start task", "there is no kind %q", string(task.Kind))
 	}

@@ -86,9 +86,9 @@
 // digest. The keys of all records after its offsets are enqueued, the claim is lowered to it, and the leader goes on from
 // there with those records as tails: the common part is not sent again, and from the first difference on, when a tail lacks
 // or contradicts what the stream has, nothing suppresses anything. That is checkpointed before anything of it is sent. A tail
-// that differs although the digest is right is treated the same way. No common place: fault.Proof, nothing is sent. Where the
-// history has the place and only the binlog was purged (ErrPurged), every dataset stops there, the stream goes on where the
-// server is, and a person has the datasets backfilled.
+// that differs although the digest is right is treated the same way. No common place: fault.Proof, nothing is sent, until a
+// person has the server adopted. Then, and where the history has the place and only the binlog was purged (ErrPurged), every
+// dataset stops there, the stream goes on where the server is, and a person has the datasets backfilled.
 //
 // # Failure
 //

@@ -38,7 +38,7 @@ func (t *term) failover(ctx context.Context, cause error) error {
 	case common == nil && errors.Is(cause, ErrPurged):
 		return ofSink(t.office.purged(ctx, cause))
 	case common == nil:
-		return fault.New(fault.Proof, "fail over", "no place that is remembered is in the server's history: %w", cause).WithHint(historyHint)
+		return ofSink(t.office.adopt(ctx, cause))
 	}
 	return ofSink(t.office.goBack(ctx, common, cause))
 }

@@ -73,6 +73,53 @@ func TestFailover_without_a_common_place_is_refused(t *testing.T) {
 	}
 }
 
+func TestL2_a_server_that_is_adopted_is_followed_and_every_dataset_waits_for_its_backfill(t *testing.T) {
+	for _, point := range []string{"", "canal.adopt.after", "canal.advance.before", "canal.advance.after", "canal.checkpoint.before", "canal.checkpoint.after"} {
+		t.Run(point, func(t *testing.T) {
+			o := newOffice(t, 5)
+			o.write(10)
+			o.work(nil, nil)
+			o.src.Restore(0, 2)
+			o.state = map[string]map[int]string{}
+			o.write(30)
+			before := map[string]int{}
+			for _, d := range o.data {
+				before[d.Name] = o.sent(d)
+			}
+			id := o.task(canal.Task{Kind: canal.Adopt, Who: "a person"})
+			o.work(o.traps(point, 2), nil)
+			if k := o.stateOf(id); k.State != canal.Done {
+				t.Fatalf("%+v", k)
+			}
+			for _, d := range o.data {
+				if n := o.sent(d); n != before[d.Name] {
+					t.Fatalf("%d records of rows of %s were sent", n-before[d.Name], d.Name)
+				}
+				o.task(canal.Task{Kind: canal.Backfill, Dataset: d.Name})
+			}
+			o.work(o.traps(point, 9), o.trickle(20))
+			for _, d := range o.data {
+				o.endsEqual(d)
+			}
+			o.marked()
+		})
+	}
+}
+
+func TestAdopt_of_the_server_that_is_captured_is_refused(t *testing.T) {
+	o := newOffice(t, 6)
+	o.write(10)
+	o.work(nil, nil)
+	id := o.task(canal.Task{Kind: canal.Adopt, Who: "a person"})
+	o.work(nil, o.trickle(5))
+	if k := o.stateOf(id); k.State != canal.Failed || k.Err == "" {
+		t.Fatalf("%+v", k)
+	}
+	for _, d := range o.data {
+		o.equal(d, true)
+	}
+}
+
 func TestL2_a_topic_that_lost_its_tail_is_mended_and_nothing_is_sent_again(t *testing.T) {
 	for name, damage := range tailDamages() {
 		t.Run(name, func(t *testing.T) {

@@ -70,7 +70,7 @@ func CrashPoints() []string {
 func DeskCrashPoints() []string {
 	return []string{"canal.task.before", "canal.task.after", "canal.restore.before", "canal.restore.after", "canal.backfill.before",
 		"canal.backfill.after", "canal.repair.before", "canal.repair.after", "canal.lift.before", "canal.lift.after",
-		"canal.advance.before", "canal.advance.after", "canal.settle.before", "canal.settle.after"}
+		"canal.advance.before", "canal.advance.after", "canal.settle.before", "canal.settle.after", "canal.adopt.after"}
 }
 
 // Stats is how a Leader stands.

@@ -59,7 +59,7 @@ func (t *term) stream(ctx context.Context) (err error) {
 // errHistory is inside the error of a source whose history is not the one that was read before.
 var errHistory = errors.New("the server has another history")
 
-const historyHint = "the server was restored or is another one; give it back its binlog, or capture it as a new pipeline"
+const historyHint = "the server was restored, its binlog was reset, or it is another one: give capture the right one; where this one is right, strata canal adopt"
 
 // errSink marks an error of the producer or of control, so that it is never taken for one of the source.
 var errSink = errors.New("the term can't go on")

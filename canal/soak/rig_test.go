@@ -224,13 +224,16 @@ func (r *rig) status(code int, words ...string) {
 		}
 	})
 	localtest.Eventually(r.t, limit, fmt.Sprintf("canal status with exit %d and %q", code, words), func() (bool, error) {
+		if err := r.alive(); err != nil {
+			return false, err
+		}
 		out, got = r.try("canal", "status")
 		for _, w := range words {
 			if !strings.Contains(out, w) {
 				return false, nil
 			}
 		}
-		return got == code, r.alive()
+		return got == code, nil
 	})
 }
 

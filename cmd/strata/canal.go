@@ -24,6 +24,7 @@ type CanalCmd struct {
 	Repair   CanalRepairCmd   `cmd:"" help:"Send single rows anew, as they are or as absent."`
 	Rewind   CanalRewindCmd   `cmd:"" help:"Repair everything that changed after a position; a stopped dataset goes on."`
 	Accept   CanalAcceptCmd   `cmd:"" help:"Let a stopped dataset go on without repair: a decision, kept as evidence."`
+	Adopt    CanalAdoptCmd    `cmd:"" help:"Take a server whose history is not the one that was captured; every dataset must be backfilled then."`
 	Tasks    CanalTasksCmd    `cmd:"" help:"Backfills, rewinds, failovers: how far they are."`
 	Pause    CanalPauseCmd    `cmd:"" help:"Pause a task."`
 	Resume   CanalResumeCmd   `cmd:"" help:"Go on with a paused task."`

@@ -127,6 +127,8 @@ func (m *Main) printOrder(o *ordered) error {
 			dataset = "all datasets"
 		}
 		fmt.Fprintf(m.Stdout, "rewind of %s: every key that changed after %s is repaired\n", dataset, after)
+	case canal.Adopt:
+		fmt.Fprintln(m.Stdout, "adoption of the server: where its history has nothing in common with what was captured, every dataset stops, and needs a backfill")
 	default:
 		fmt.Fprintf(m.Stdout, "%s of %s: it goes on without what it lacks\n", t.Kind, t.Dataset)
 	}
@@ -319,5 +321,17 @@ func (c *CanalAcceptCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
 		}
 		o.Task = canal.Task{Kind: canal.Accept, Dataset: c.Dataset}
 		return o, nil
+	})
+}
+
+// CanalAdoptCmd is `canal adopt`.
+type CanalAdoptCmd struct {
+	orderFlags
+}
+
+// Run orders it.
+func (c *CanalAdoptCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
+	return c.run(ctx, m, cli, func(context.Context, *node.Node) (ordered, error) {
+		return ordered{Task: canal.Task{Kind: canal.Adopt}}, nil
 	})
 }

@@ -254,6 +254,7 @@ func TestCanal_status_of_a_stopped_dataset(t *testing.T) {
 	}
 	q.run(t, "accept", "orders", "--why=rows are not needed", "--dry-run").want(t, 0, "accept of orders")
 	q.run(t, "accept", "orders", "--why=rows are not needed").want(t, 0, "is queued")
+	q.run(t, "adopt", "--why=its binlog was reset", "--dry-run").want(t, 0, "adoption of the server", "needs a backfill")
 	q.run(t, "rewind", "orders", "--why=repair it").want(t, 0, "the place where it stopped")
 	cp.Stopped, cp.Lowered = nil, map[string]canal.Lowered{"orders": {Mark: canal.Mark{GTID: "0-1-7"}, Tasks: []int64{2}}}
 	save()

@@ -190,7 +190,7 @@ func lastCursor(t testing.TB, r result) string {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{"", "demo", "check-config", "serve", "query", "explain", "statement", "verify", "archive", "archive plan",
-		"archive run", "archive status", "init", "canal backfill", "canal repair", "canal rewind", "canal accept",
+		"archive run", "archive status", "init", "canal backfill", "canal repair", "canal rewind", "canal accept", "canal adopt",
 		"canal tasks", "canal ddl-check", "canal pause", "canal resume", "canal stop", "canal evidence", "ledger", "ledger open", "ledger transfer", "ledger balance", "ledger load", "canal", "canal status",
 		"sync", "sync status", "catalog", "catalog show"} {
 		t.Run("strata "+command, func(t *testing.T) {
