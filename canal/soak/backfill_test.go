@@ -35,10 +35,10 @@ func TestCapture_backfills_what_changes(t *testing.T) {
 	newRig(t, 71, m, localtest.Schema(t, m), nil, "canal").hot(4)
 }
 
-// TestSoak_backfill: ten in each round.
+// TestSoak_backfill: twenty in each of a tenth of the rounds.
 func TestSoak_backfill(t *testing.T) {
-	rounds(t, func(t *testing.T, seed uint64) {
+	someRounds(t, func(t *testing.T, seed uint64) {
 		m := localtest.Maria(t)
-		newRig(t, seed, m, localtest.Schema(t, m), nil, "canal").hot(10)
+		newRig(t, seed, m, localtest.Schema(t, m), nil, "canal").hot(20)
 	})
 }

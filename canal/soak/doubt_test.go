@@ -9,7 +9,7 @@ import (
 // TestSoak_XA_in_doubt: an XA COMMIT that the server had in its binlog, but not done, when it was killed; after it is up it is
 // rolled back. (The other soaks meet this too, less often.)
 func TestSoak_XA_in_doubt(t *testing.T) {
-	rounds(t, func(t *testing.T, seed uint64) {
+	someRounds(t, func(t *testing.T, seed uint64) {
 		m := localtest.Maria(t)
 		r := newRig(t, seed, m, localtest.Schema(t, m), nil, "canal")
 		r.load.always, r.undone = true, true

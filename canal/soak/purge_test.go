@@ -105,7 +105,7 @@ func TestSoak_stops_where_the_binlog_was_purged(t *testing.T) {
 
 // TestSoak_purged_binlog: MySQL's, and all of MariaDB's by RESET MASTER, which has no place in common with what was read.
 func TestSoak_purged_binlog(t *testing.T) {
-	rounds(t, func(t *testing.T, seed uint64) {
+	someRounds(t, func(t *testing.T, seed uint64) {
 		t.Run("MySQL", func(t *testing.T) {
 			m := localtest.StartMySQL(t, localtest.Home(t), local.MySQLConfig{Name: "live"})
 			r, sent := lost(t, m, localtest.Schema(t, m), seed, "FLUSH BINARY LOGS", "FLUSH BINARY LOGS", "PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 HOUR")

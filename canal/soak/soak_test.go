@@ -370,10 +370,22 @@ func soakOnly(t *testing.T) {
 // rounds calls f as often as `make soak` wants, each with a seed of its own, until one fails.
 func rounds(t *testing.T, f func(t *testing.T, seed uint64)) {
 	t.Helper()
+	repeat(t, 1, f)
+}
+
+// someRounds is rounds for what takes minutes, or differs little from seed to seed: a tenth of them.
+func someRounds(t *testing.T, f func(t *testing.T, seed uint64)) {
+	t.Helper()
+	repeat(t, 10, f)
+}
+
+func repeat(t *testing.T, part int, f func(t *testing.T, seed uint64)) {
+	t.Helper()
 	n, err := strconv.Atoi(os.Getenv("STRATA_SOAK_ROUNDS"))
 	if err != nil || n < 1 {
 		t.Skip("set STRATA_SOAK_ROUNDS; make soak")
 	}
+	n = max(1, n/part)
 	first, _ := strconv.ParseUint(os.Getenv("STRATA_SOAK_SEED"), 10, 64)
 	for i := range n {
 		seed := first + uint64(i)

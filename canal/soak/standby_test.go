@@ -64,7 +64,7 @@ func TestSoak_has_a_standby(t *testing.T) {
 
 // TestSoak_sleeping_leader: for a minute.
 func TestSoak_sleeping_leader(t *testing.T) {
-	rounds(t, func(t *testing.T, seed uint64) {
+	someRounds(t, func(t *testing.T, seed uint64) {
 		m := localtest.Maria(t)
 		newRig(t, seed, m, localtest.Schema(t, m), nil, "canal", "canal").sleeps(time.Minute)
 	})

@@ -106,7 +106,7 @@ func TestSoak_holds_prepared_transactions(t *testing.T) {
 
 // TestSoak_prepared does so on MySQL.
 func TestSoak_prepared(t *testing.T) {
-	rounds(t, func(t *testing.T, seed uint64) {
+	someRounds(t, func(t *testing.T, seed uint64) {
 		m := localtest.StartMySQL(t, localtest.Home(t), local.MySQLConfig{Name: "live"})
 		newRig(t, seed, m, localtest.Schema(t, m), nil, "canal").prepared()
 	})
