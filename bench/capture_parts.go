@@ -98,7 +98,7 @@ func (c *captureRun) wideRows(ctx context.Context) error {
 // backfill sends all rows of the table beside a live load, and looks at the live stream's lag meanwhile.
 func (c *captureRun) backfill(ctx context.Context) (err error) {
 	cfg := c.cfg
-	cfg.HeartbeatMs = 0
+	cfg.HeartbeatMs = 200 // the lag is seen by heartbeats: no finer than their interval
 	n, err := node.OpenAndSetup(ctx, node.Options{Config: cfg.WithDefaults(), Log: c.s.log, Now: time.Now, Place: "bench"})
 	if err != nil {
 		return err
@@ -215,9 +215,13 @@ func (c *captureRun) sourceApart(ctx context.Context, n *node.Node, load sysbenc
 	}
 	together, err := apart(ctx, c.v.stack.Live.PID())
 	if err == nil {
-		c.s.set("source", "live and its clients on core 0, its replica, Kafka and capture on the others; sharing_cores: all on all")
+		c.s.set("source", "live and its clients on core 0; its replica, Kafka and capture on the others, which are busy without them too, at the lowest priority; sharing_cores: all on all")
 		load.core, load.pairs = sourceCore, 3*load.pairs // one pair differs from the next by 15 %
-		err = c.withAndWithout(ctx, n, "source", load, "")
+		var stop func()
+		if stop, err = keepBusy(); err == nil {
+			err = c.withAndWithout(ctx, n, "source", load, "")
+			stop()
+		}
 	}
 	return errors.Join(err, together())
 }

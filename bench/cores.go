@@ -48,6 +48,30 @@ func apart(ctx context.Context, server int) (together func() error, err error) {
 	})
 }
 
+// keepBusy has every core but the source's busy with nothing, at the lowest priority, until stop is called: two cores of a virtual
+// machine may be threads of one, and what such threads take from each other must be the same on both sides of a comparison.
+func keepBusy() (stop func(), err error) {
+	var idlers []*exec.Cmd
+	stop = func() {
+		for _, c := range idlers {
+			_ = c.Process.Kill() // it has nothing to lose
+			_ = c.Wait()         // says that it was killed
+		}
+	}
+	for core := 1; core < runtime.NumCPU(); core++ {
+		c := exec.Command("chrt", "--idle", "0", "taskset", "-c", strconv.Itoa(core), "sh", "-c", "while :; do :; done")
+		if err := c.Start(); err != nil {
+			stop()
+			return nil, fault.Wrap(fault.Unavailable, "keep core busy", err)
+		}
+		idlers = append(idlers, c)
+	}
+	return stop, nil
+}
+
+// idles reports whether a process runs only where nobody else wants to (SCHED_IDLE).
+func idles(stat []string) bool { return len(stat) > 38 && stat[38] == "5" }
+
 // family lists this process and its descendants.
 func family() []int {
 	children := map[int][]int{}
@@ -76,8 +100,9 @@ func parentOf(stat string) (pid, parent int, ok bool) {
 	return pid, parent, err == nil && err2 == nil
 }
 
-// cpuOf is what a process has used, user and system.
+// cpuOf is what a process has used, user and system; nothing for one that only keeps a core busy.
 func cpuOf(pid int) (time.Duration, error) {
+	// What comes after the name, from the third field on (proc_pid_stat(5)).
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, fault.Wrap(fault.Unavailable, "read cpu time", err)
@@ -85,6 +110,9 @@ func cpuOf(pid int) (time.Duration, error) {
 	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 	if len(f) < 13 {
 		return 0, fault.New(fault.Internal, "read cpu time", "%q", b)
+	}
+	if idles(f) {
+		return 0, nil
 	}
 	ticks := 0
 	for _, t := range f[11:13] {

@@ -28,7 +28,9 @@ func TestSoak_stops_a_dataset_that_is_changed_unseen(t *testing.T) {
 }
 
 // TestSoak_unseen: each kind.
-func TestSoak_unseen(t *testing.T) { someRounds(t, func(t *testing.T, seed uint64) { unseen(t, seed, 3) }) }
+func TestSoak_unseen(t *testing.T) {
+	someRounds(t, func(t *testing.T, seed uint64) { unseen(t, seed, 3) })
+}
 
 func unseen(t *testing.T, seed uint64, kinds int) {
 	m := localtest.Shared(t)
