@@ -211,7 +211,7 @@ func (c *captureRun) sourceApart(ctx context.Context, n *node.Node, load sysbenc
 	_, err := exec.LookPath("taskset")
 	if live := c.v.stack.Live; err != nil || live == nil || runtime.NumCPU() < 2 {
 		c.s.set("source", "live was not given cores of its own")
-		return nil
+		return nil //nolint:nilerr // said
 	}
 	together, err := apart(ctx, c.v.stack.Live.PID())
 	if err == nil {

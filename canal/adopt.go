@@ -27,7 +27,7 @@ func (o *office) adopt(ctx context.Context, cause error) error {
 	if err := o.cfg.At("canal.adopt.after"); err != nil {
 		return err
 	}
-	err = o.startOver(ctx, cause, "strata canal backfill %s sends what the tables have, and what they have no longer")
+	err = o.startOver(ctx, cause, "strata canal backfill %s --why … sends what the tables have, and what they have no longer")
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (o *office) adopt(ctx context.Context, cause error) error {
 // purged gives up the place, which no server's binlog has any more. It is this server's history, so nothing that was sent is
 // wrong; but what came since is unknown.
 func (o *office) purged(ctx context.Context, cause error) error {
-	err := o.startOver(ctx, cause, "raise binlog_expire_logs_seconds; strata canal backfill %s sends what the tables have, and what they have no longer")
+	err := o.startOver(ctx, cause, "raise binlog_expire_logs_seconds; strata canal backfill %s --why … sends what the tables have, and what they have no longer")
 	if err != nil {
 		return err
 	}

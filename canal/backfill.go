@@ -88,7 +88,7 @@ func (o *office) list(f *fill) {
 			}
 			if err != nil {
 				o.close(f.j, Failed, fault.New(fault.KindOf(err), "list shards of dataset "+f.l.d.Name, "%w", err))
-				return nil
+				return nil //nolint:nilerr // the task has it
 			}
 			o.listed(f, shards)
 			return nil

@@ -20,8 +20,15 @@ func (o *office) ripe(f *fill) bool {
 	if o.lastBeat() <= c.Beat {
 		return false
 	}
-	return o.xaKnown(f.l, c.Beat)
+	if !o.xaKnown(f.l, c.Beat) {
+		o.owe(f.j.task.ID, xaWait)
+		return false
+	}
+	return true
 }
+
+// xaWait is what a task says meanwhile.
+const xaWait = "it goes on a minute after the last XA commit whose keys this leader doesn't know"
 
 // xaKnown reports whether it is known which keys XA transactions changed in the window before a heartbeat.
 func (o *office) xaKnown(l *lane, beat uint64) bool {

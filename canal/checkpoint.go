@@ -78,7 +78,7 @@ func (t *term) checkpoint(ctx context.Context) error {
 // snapshot is the checkpoint of this moment; everything sent is acknowledged.
 func (t *term) snapshot() *Checkpoint {
 	c := &Checkpoint{Term: t.number.Load(), Seq: t.seq, Rows: t.rows, Position: t.pos, XATime: t.xaTime, Parts: map[string][]PartPosition{},
-		Stopped: map[string]Stopped{}, Lowered: map[string]Lowered{}}
+		Keys: map[string][]string{}, Stopped: map[string]Stopped{}, Lowered: map[string]Lowered{}}
 	for _, l := range t.lanes {
 		at := make([]PartPosition, len(l.parts))
 		for p := range l.parts {
@@ -90,6 +90,11 @@ func (t *term) snapshot() *Checkpoint {
 		c.Parts[l.d.Name] = at
 		if l.stopped != nil {
 			c.Stopped[l.d.Name] = *l.stopped
+		} else {
+			l.key = l.d.Key
+		}
+		if l.key != nil {
+			c.Keys[l.d.Name] = l.key
 		}
 		if low := t.care[l].lowered; low != nil {
 			c.Lowered[l.d.Name] = Lowered{Mark: low.Mark, Tasks: slices.Clone(low.Tasks)}

@@ -52,6 +52,7 @@ type office struct {
 	notes   []Evidence     // to be recorded
 	last    *Checkpoint    // that was reported
 	kept    time.Time      // when a checkpoint was remembered
+	told    time.Time      // when the leader reported last
 	waiting atomic.Int64   // keys in the queue, as last counted
 	rewinds chan struct{}  // a place for each stream beside the main one
 	lostOf  map[*lane]bool // what was sent of another history is being repaired, and stands in the tails
@@ -102,10 +103,10 @@ func (o *office) post(ctx context.Context, f func(context.Context) error) bool {
 }
 
 // postOf hands f over for a job; it is not called any more once the job's work was ended.
-func (o *office) postOf(j *job, f func(context.Context) error) bool {
-	return o.post(j.ctx, func(ctx context.Context) error {
+func (o *office) postOf(j *job, f func(context.Context) error) {
+	o.post(j.ctx, func(ctx context.Context) error {
 		if j.ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // nobody waits for it any more
 		}
 		return f(ctx)
 	})

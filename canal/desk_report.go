@@ -2,6 +2,7 @@ package canal
 
 import (
 	"context"
+	"time"
 
 	"strata/fault"
 )
@@ -79,7 +80,7 @@ func (o *office) report(ctx context.Context, c *Checkpoint, cause error) error {
 			s.Numbers[name] = append(s.Numbers[name], p.Number)
 		}
 	}
-	s.ToRepair, o.last = o.waiting.Load(), c
+	s.ToRepair, o.last, o.told = o.waiting.Load(), c, now
 	ok, err := o.cfg.Desk.Report(ctx, c.Term, s)
 	if err == nil && !ok {
 		err = o.taken("report status")
@@ -102,4 +103,15 @@ func (o *office) halted(ctx context.Context, cause error) error {
 		c = o.t.snapshot()
 	}
 	return o.away(o.report(ctx, c, cause))
+}
+
+// tellAfter is how long a leader that doesn't read its source says nothing of that.
+const tellAfter = 5 * time.Second
+
+// busy tells what keeps the leader from reading its source, where nothing was told for a while.
+func (o *office) busy(ctx context.Context, with error) error {
+	if since := o.cfg.Now().Sub(o.told); since >= 0 && since < tellAfter {
+		return nil
+	}
+	return o.halted(ctx, with)
 }

@@ -124,13 +124,19 @@ func (o *office) start(ctx context.Context, j *job) error {
 		return o.enter(ctx, j)
 	}
 	place := o.placeOf(j)
+	var stops []Position
+	if j.task.Kind == Rewind {
+		for _, l := range stopped {
+			stops = append(stops, l.stopped.Position)
+		}
+	}
 	o.side.Go(func() error {
-		at, err := o.prepare(j, place, stopped)
+		at, err := o.prepare(j, place, stopped, stops)
 		o.postOf(j, func(ctx context.Context) error {
 			switch {
 			case err != nil:
 				o.close(j, Failed, err)
-				return nil
+				return nil //nolint:nilerr // the task has it
 			case at == "":
 				return o.enter(ctx, j)
 			}
@@ -142,11 +148,16 @@ func (o *office) start(ctx context.Context, j *job) error {
 	return nil
 }
 
-// prepare makes sure that a rewind can read its binlog, before anybody is told that something is missing, and returns what
-// the stream must reach before stopped lanes go on; "": nothing.
-func (o *office) prepare(j *job, place gatherPlace, stopped []*lane) (string, error) {
+// prepare makes sure that a rewind can read its binlog, and that it is the one in which its lanes stopped, before anybody is
+// told that something is missing, and returns what the stream must reach before stopped lanes go on; "": nothing.
+func (o *office) prepare(j *job, place gatherPlace, stopped []*lane, stops []Position) (string, error) {
 	if j.task.Kind == Rewind && !place.Collected {
 		if err := o.probe(j.ctx, place.next()); err != nil {
+			return "", err
+		}
+	}
+	for _, at := range stops {
+		if err := o.sameHistory(j.ctx, at); err != nil {
 			return "", err
 		}
 	}
@@ -180,8 +191,12 @@ func (o *office) admit(j *job, stopped []*lane) error {
 		if task.Kind != Rewind || task.GTID == "" {
 			continue
 		}
-		if ok, err := o.cfg.Source.Reached(l.stopped.Position.GTID, task.GTID); err != nil || !ok {
-			return fault.New(fault.Invalid, "rewind dataset "+l.d.Name, "it lacks changes since %s already, %v", l.stopped.Position.GTID, err).
+		ok, err := o.cfg.Source.Reached(l.stopped.Position.GTID, task.GTID)
+		if err != nil {
+			return fault.Wrap(fault.Invalid, "rewind dataset "+l.d.Name, err)
+		}
+		if !ok {
+			return fault.New(fault.Invalid, "rewind dataset "+l.d.Name, "it lacks changes since %s already", l.stopped.Position.GTID).
 				WithHint("rewind it to that place or an earlier one, or without naming one")
 		}
 	}

@@ -36,8 +36,9 @@
 //     changed ends the term. XA transactions that are open are in Position.
 //  7. only then what the desk is told: evidence, progress of tasks, keys that are repaired, a remembered checkpoint, status.
 //
-// Nothing beside the stream is sent before all tails are matched. One goroutine sends: it takes transactions from the
-// stream, and when the stream is idle for a millisecond, or was busy for 20, a slice of other work (at most 2,000 rows).
+// Nothing beside the stream is done before the last group has come again as it was, nor sent before all tails are
+// matched. One goroutine sends: it takes transactions from the stream, and when the stream is idle for a millisecond, or
+// was busy for 20, a slice of other work (at most 2,000 rows).
 //
 // # Backfill
 //
@@ -70,7 +71,8 @@
 // end a `resume` with repaired, then marks again. A task that failed or was ended by a person goes on holding the claim
 // down; a whole backfill, an acceptance, or a rewind to the claim lifts it. A lowered claim is in the checkpoint before a
 // topic is told of it: a successor must know why heartbeats in its tail have no marks. A rewind to a place that can't be
-// read, or isn't captured yet, is refused before anything is lowered. A task is done when no key is left of it or of a
+// read, or isn't captured yet, is refused before anything is lowered; so is one of a dataset that stopped in a history which
+// the server doesn't have (any more), whatever place has the same name by now. A task is done when no key is left of it or of a
 // later one of its dataset.
 //
 // A dataset that is new to a pipeline, or whose topic can't be read after the checkpoint, is stopped with a task of
@@ -103,6 +105,9 @@
 // otherwise. After a start of the server (Txn.Started) the rows of XA transactions that ended shortly before, committed or
 // rolled back, are repaired by key; a checkpoint carries them over a change of leaders. Here, and only here, an image may be
 // older than the one before it: the source itself went back.
+//
+// A topic's rows are named by one key for its life: the checkpoint has its columns, and a dataset whose tables have got
+// another primary key stops.
 //
 // Without a Desk nothing is mended: what would need it stops and says so.
 //

@@ -26,6 +26,9 @@ func (t *term) failover(ctx context.Context, cause error) error {
 		if c.Position.Last.GTID == "" {
 			return true, nil
 		}
+		if err := t.office.busy(ctx, cause); err != nil {
+			return false, err
+		}
 		same, err := t.common(ctx, c.Position)
 		if same {
 			common = c
@@ -45,9 +48,14 @@ func (t *term) failover(ctx context.Context, cause error) error {
 
 // common reports whether the server has the last group of a place, with the content that it had.
 func (t *term) common(ctx context.Context, at Position) (bool, error) {
+	return t.has(ctx, at, t.cfg.Source.Open)
+}
+
+// has is common with a way to open the stream.
+func (t *term) has(ctx context.Context, at Position, open func(context.Context, Position) (Stream, error)) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, recogniseLimit)
 	defer cancel()
-	s, err := t.cfg.Source.Open(ctx, at)
+	s, err := open(ctx, at)
 	if errors.Is(err, ErrLost) {
 		return false, nil
 	}
@@ -56,7 +64,7 @@ func (t *term) common(ctx context.Context, at Position) (bool, error) {
 	}
 	defer func() { _ = s.Close() }() // nothing is written through it
 	last := at.Last
-	for {
+	for last.GTID != "" {
 		x, err := s.Next(ctx)
 		if errors.Is(err, ErrLost) {
 			return false, nil
@@ -64,11 +72,11 @@ func (t *term) common(ctx context.Context, at Position) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		known, err := t.recognise(x, &last)
-		if known || errors.Is(err, errHistory) {
-			return known, nil
+		if _, err := t.recognise(x, &last); errors.Is(err, errHistory) {
+			return false, nil
 		}
 	}
+	return true, nil
 }
 
 // goBack makes a remembered checkpoint the present one, with everything that was sent after it as tails.
@@ -134,7 +142,11 @@ func (o *office) lost(ctx context.Context, l *lane, from []PartPosition, gtid, w
 func (o *office) enqueueSent(ctx context.Context, l *lane, p int32, from PartPosition, to int64, id int64) error {
 	gate := Gate{Highest: from.Term}
 	batch := map[RepairKey]struct{}{}
+	working := fault.New(fault.Proof, "fail over dataset "+l.d.Name, "what was sent of another history is being put into the repair queue")
 	flush := func() error {
+		if err := o.busy(ctx, working); err != nil {
+			return err
+		}
 		keys := slices.Collect(maps.Keys(batch))
 		clear(batch)
 		for part := range slices.Chunk(keys, enqueueBatch) {

@@ -3,6 +3,7 @@ package canal_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -227,4 +228,29 @@ func TestL2_a_history_that_has_the_same_names_and_other_rows_is_repaired(t *test
 	o.pulse()
 	o.work(nil, nil)
 	o.endsEqual(o.data[0])
+}
+
+// TestFailover_tells_what_takes_so_long: nothing is read from the source, nor is there a checkpoint, until all keys are queued.
+func TestFailover_tells_what_takes_so_long(t *testing.T) {
+	o := newOffice(t, 7)
+	o.write(10)
+	o.work(nil, nil)
+	n := len(o.src.Txns())
+	o.write(10)
+	o.work(nil, nil)
+	o.src.Restore(n, 1)
+	o.state = o.src.At(n)
+	o.write(20)
+	o.desk.Fail = func(method string) error {
+		if method == "Enqueue" {
+			return fault.New(fault.Internal, "enqueue", "the end of this test")
+		}
+		return nil
+	}
+	if err := o.until(o.leader(o.config("a", nil)), nil, func() bool { return false }); !fault.Is(err, fault.Internal) {
+		t.Fatal(err)
+	}
+	if s := o.desk.Status(); s == nil || !strings.Contains(s.Err, "another history") {
+		t.Fatalf("%+v", s)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,11 +18,14 @@ import (
 // deaf is a control that a leader can't hear any more: it answers Load as it was.
 type deaf struct {
 	canal.Control
+	mu   sync.Mutex // the term and its watch ask
 	term uint32
 }
 
 func (d *deaf) Load(ctx context.Context) (canal.State, error) {
 	s, err := d.Control.Load(ctx)
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.term == 0 || s.Term == d.term {
 		d.term = s.Term
 		return s, err

@@ -13,6 +13,7 @@ const chunkBytes = 256 << 10
 type lane struct {
 	d        *catalog.Dataset
 	parts    []part
+	key      []string // of the rows in its topic, by the checkpoint; nil: not known
 	stopped  *Stopped
 	shapes   map[*Form]*shape
 	shape    *shape // the last one used

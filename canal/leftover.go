@@ -33,7 +33,7 @@ func (o *office) leftovers(f *fill) {
 		o.postOf(f.j, func(context.Context) error {
 			if err != nil {
 				o.close(f.j, Failed, fault.New(fault.KindOf(err), "look for rows that are gone", "%w", err).WithHint("%s", fault.HintOf(err)))
-				return nil
+				return nil //nolint:nilerr // the task has it
 			}
 			f.place.Swept, o.t.dirty = true, true
 			f.j.task.Place = detail(f.place)

@@ -52,3 +52,27 @@ func TestL11_a_poisoned_dataset_stops_alone_and_stays_stopped(t *testing.T) {
 		}
 	}
 }
+
+func TestLeader_stops_a_dataset_whose_rows_have_got_another_key_while_nobody_led(t *testing.T) {
+	r := newRig(t)
+	rnd := rand.New(rand.NewPCG(16, 1))
+	r.commit(rnd, 10)
+	if err := r.run(r.leader(r.config("a", nil))); err != nil {
+		t.Fatal(err)
+	}
+	before := len(r.sink.Records("entry", 0))
+	r.data[0].Key = []string{"id", "note"}
+	for range 2 { // a restart doesn't forget
+		r.commit(rnd, 10)
+		l := r.leader(r.config("a", nil))
+		if err := r.run(l); err != nil {
+			t.Fatal(err)
+		}
+		if s := l.Stats().Stopped; len(s) != 1 || !strings.Contains(s["entry"].Reason, "named by (id)") || s["entry"].Hint == "" {
+			t.Fatalf("stopped: %+v", s)
+		}
+	}
+	if n := len(r.sink.Records("entry", 0)); n != before {
+		t.Errorf("%d records were sent under other keys", n-before)
+	}
+}

@@ -162,7 +162,7 @@ func (o *office) dismiss(r *reading, why string) {
 
 // owe shows on a task why it takes so long.
 func (o *office) owe(task int64, why string) {
-	if j := o.jobs[task]; j != nil && j.task.State == Running {
+	if j := o.jobs[task]; j != nil && j.task.State == Running && j.task.Err != why {
 		j.task.Err, o.t.dirty = why, true
 	}
 }

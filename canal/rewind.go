@@ -46,8 +46,12 @@ func (o *office) admitRewind(j *job, stopped []*lane) error {
 		for _, l := range j.lanes {
 			switch low := o.t.care[l].lowered; {
 			case j.task.GTID != "":
-				if ok, err := o.cfg.Source.Reached(o.t.pos.GTID, j.task.GTID); err != nil || !ok {
-					return fault.New(fault.Invalid, "rewind", "%s is not captured yet, the pipeline is at %s, %v", j.task.GTID, o.t.pos.GTID, err).
+				ok, err := o.cfg.Source.Reached(o.t.pos.GTID, j.task.GTID)
+				if err != nil {
+					return fault.Wrap(fault.Invalid, "rewind", err)
+				}
+				if !ok {
+					return fault.New(fault.Invalid, "rewind", "%s is not captured yet, the pipeline is at %s", j.task.GTID, o.t.pos.GTID).
 						WithHint("name a GTID set that `canal status` or the evidence log showed")
 				}
 			case l.stopped != nil && len(j.lanes) == 1:
@@ -89,7 +93,7 @@ func (o *office) collect(j *job, place gatherPlace) {
 		o.postOf(j, func(context.Context) error {
 			if err != nil {
 				o.close(j, Failed, err)
-				return nil
+				return nil //nolint:nilerr // the task has it
 			}
 			place.Collected, o.t.dirty = true, true
 			j.task.Place = detail(place)
@@ -149,6 +153,22 @@ func (o *office) probe(ctx context.Context, at Position) error {
 			return s.Close()
 		case errors.Is(err, ErrLost):
 			return noBinlog(at, err)
+		case !passing(err) || !o.rest(ctx, pollLast):
+			return err
+		}
+	}
+}
+
+// sameHistory makes sure that the server has the place at which a lane stopped, as it was read; a source that is away is
+// tried again. In another history what changed, or was sent, before a place of that name would be missed.
+func (o *office) sameHistory(ctx context.Context, at Position) error {
+	for {
+		same, err := o.t.has(ctx, at, o.openBeside)
+		switch {
+		case same:
+			return nil
+		case err == nil:
+			return noBinlog(at, errHistory)
 		case !passing(err) || !o.rest(ctx, pollLast):
 			return err
 		}

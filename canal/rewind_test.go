@@ -1,6 +1,8 @@
 package canal_test
 
 import (
+	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -115,4 +117,45 @@ func TestL4_a_new_dataset_is_not_mended_by_a_rewind(t *testing.T) {
 	o.desk.Wish(1, canal.Run)
 	o.work(nil, nil)
 	o.equal(o.data[0], true)
+}
+
+// TestL2_a_rewind_of_a_stopped_dataset_wants_the_history_in_which_it_stopped: another one may have the place by name, and
+// then what it did before that place, and what was sent of the old one, would never be repaired.
+func TestL2_a_rewind_of_a_stopped_dataset_wants_the_history_in_which_it_stopped(t *testing.T) {
+	for name, place := range map[string]string{"where it stopped": "", "earlier": "0-1-2"} {
+		for _, adopted := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, adopted %v", name, adopted), func(t *testing.T) {
+				o := newOffice(t, 8)
+				o.write(10)
+				o.work(nil, nil)
+				common := len(o.src.Txns())
+				o.write(10)
+				if adopted {
+					o.work(nil, nil)
+					common = 0
+					o.task(canal.Task{Kind: canal.Adopt, Who: "a person"})
+				} else {
+					o.src.Commit(canal.Txn{Poison: []canal.Poison{{Dataset: o.data[0], Err: fault.New(fault.Unsafe, "read", "rows changed unseen")}}})
+					o.work(nil, nil)
+				}
+				o.src.Restore(common, 1)
+				o.state = o.src.At(common)
+				o.write(50)
+				o.work(nil, nil)
+				id := o.task(canal.Task{Kind: canal.Rewind, Dataset: "entry", GTID: place})
+				o.work(nil, nil)
+				if k := o.stateOf(id); k.State != canal.Failed || !strings.Contains(k.Err, "backfill the dataset") {
+					t.Fatalf("%+v", k)
+				}
+				for _, d := range o.data {
+					o.task(canal.Task{Kind: canal.Backfill, Dataset: d.Name})
+				}
+				o.work(nil, nil)
+				for _, d := range o.data {
+					o.endsEqual(d)
+				}
+				o.marked()
+			})
+		}
+	}
 }

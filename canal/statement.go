@@ -14,6 +14,7 @@ type Statement struct {
 	Line  int // where it begins, from 1
 	words []word
 	odd   bool // its strings may end elsewhere than it looks, depending on the session
+	open  bool // a string, a name or a comment in it has no end
 }
 
 // TableName is a table as a statement names it; an empty Schema is the session's.
@@ -38,14 +39,20 @@ func ReadStatement(text string) Statement {
 	return s.ready()
 }
 
-// SplitStatements cuts a script of the command-line client into its statements, without the empty ones. It knows DELIMITER.
+// SplitStatements cuts a script of the command-line client into its statements, without the empty ones. It knows DELIMITER,
+// \G and \g, and a byte order mark.
 func SplitStatements(script string) []Statement {
 	var out []Statement
+	script = strings.TrimPrefix(script, "\ufeff")
 	delimiter, at := ";", 0
 	for at < len(script) {
 		rest := strings.TrimLeft(script[at:], " \t\r\n")
 		at = len(script) - len(rest)
-		if len(rest) > 10 && strings.EqualFold(rest[:10], "DELIMITER ") {
+		if lineComment(rest) {
+			at += skipTo(rest, "\n") // a DELIMITER may follow
+			continue
+		}
+		if len(rest) > 10 && strings.EqualFold(rest[:9], "DELIMITER") && (rest[9] == ' ' || rest[9] == '\t') {
 			line, _, _ := strings.Cut(rest, "\n")
 			at += len(line)
 			if d := strings.TrimSpace(line[10:]); d != "" {
@@ -54,7 +61,7 @@ func SplitStatements(script string) []Statement {
 			continue
 		}
 		s, n := scan(rest, delimiter)
-		if len(s.words) > 0 {
+		if len(s.words) > 0 || s.open {
 			s.Line = 1 + strings.Count(script[:at], "\n") + strings.Count(rest[:s.begin()], "\n")
 			out = append(out, s.ready())
 		}
@@ -65,6 +72,9 @@ func SplitStatements(script string) []Statement {
 
 // begin is where the first word begins, comments in front of it aside.
 func (s *Statement) begin() int {
+	if len(s.words) == 0 {
+		return 0
+	}
 	w := s.words[0]
 	return max(0, strings.LastIndex(s.Text[:w.end], w.text))
 }
@@ -93,10 +103,14 @@ func scan(text, delimiter string) (Statement, int) {
 			return s, i + len(delimiter)
 		}
 		c := text[i]
+		if delimiter != "" && c == '\\' && i+1 < len(text) && (text[i+1] == 'G' || text[i+1] == 'g') {
+			s.Text = text[:i]
+			return s, i + 2
+		}
 		switch {
 		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == ';':
 			i++
-		case c == '#' || strings.HasPrefix(text[i:], "--") && (i+2 == len(text) || text[i+2] <= ' '):
+		case lineComment(text[i:]):
 			i += skipTo(text[i:], "\n")
 		case strings.HasPrefix(text[i:], "/*!") || strings.HasPrefix(text[i:], "/*M!"):
 			i += strings.IndexByte(text[i:], '!') + 1
@@ -104,17 +118,19 @@ func scan(text, delimiter string) (Statement, int) {
 				i++
 			}
 		case strings.HasPrefix(text[i:], "/*"):
-			i += skipTo(text[i:], "*/")
+			s.open = s.open || !strings.Contains(text[i+2:], "*/")
+			i += 2 + skipTo(text[i+2:], "*/")
 		case strings.HasPrefix(text[i:], "*/"):
 			i += 2
 		case c == '`' || c == '"' || c == '\'':
-			w, n := quoted(text[i:])
+			w, n, ends := quoted(text[i:])
+			s.open = s.open || !ends
 			s.odd = s.odd || c != '`' && strings.IndexByte(text[i:i+n], '\\') >= 0
 			i += n
 			s.add(word{text: w, quoted: c != '\'', end: i})
 		case isWordByte(c):
 			n := 1
-			for i+n < len(text) && isWordByte(text[i+n]) {
+			for i+n < len(text) && isWordByte(text[i+n]) && (delimiter == "" || !strings.HasPrefix(text[i+n:], delimiter)) {
 				n++
 			}
 			i += n
@@ -135,6 +151,10 @@ func (s *Statement) add(w word) {
 	}
 	s.odd = true
 }
+
+// Open reports whether a string, a name or a comment in the statement has no end, so that what follows it was taken for part
+// of it.
+func (s Statement) Open() bool { return s.open }
 
 // Has reports whether a bare word is in the statement; it is given in upper case.
 func (s Statement) Has(upper string) bool {
@@ -211,6 +231,11 @@ func isWordByte(c byte) bool {
 	return c == '_' || c == '$' || c >= 0x80 || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
+// lineComment reports whether a comment begins that ends with its line.
+func lineComment(s string) bool {
+	return strings.HasPrefix(s, "#") || strings.HasPrefix(s, "--") && (len(s) == 2 || s[2] <= ' ')
+}
+
 // skipTo is the length up to and with end, or all.
 func skipTo(s, end string) int {
 	if i := strings.Index(s, end); i >= 0 {
@@ -219,8 +244,8 @@ func skipTo(s, end string) int {
 	return len(s)
 }
 
-// quoted reads a quoted name or string and its length.
-func quoted(s string) (string, int) {
+// quoted reads a quoted name or string and its length; ends: it has a closing quote.
+func quoted(s string) (text string, n int, ends bool) {
 	q := s[0]
 	var b strings.Builder
 	for i := 1; i < len(s); i++ {
@@ -234,8 +259,8 @@ func quoted(s string) (string, int) {
 			i++
 			b.WriteByte(q)
 		default:
-			return b.String(), i + 1
+			return b.String(), i + 1, true
 		}
 	}
-	return b.String(), len(s)
+	return b.String(), len(s), false
 }

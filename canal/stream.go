@@ -42,8 +42,12 @@ func (t *term) stream(ctx context.Context) (err error) {
 		}
 		t.cfg.Log.Info("source is away, opening it again", "pipeline", t.cfg.Name, "pos", t.pos.GTID, "err", err)
 		t.l.note(func(s *Stats) { s.Reopened++ })
-		if t.office != nil && pause > awayLong {
-			if err := t.office.halted(ctx, err); err != nil {
+		if t.office != nil {
+			tell := t.office.busy
+			if pause > awayLong {
+				tell = t.office.halted
+			}
+			if err := tell(ctx, err); err != nil {
 				return err
 			}
 		}
@@ -149,7 +153,8 @@ func (t *term) endpoint() string {
 	return ""
 }
 
-// consume handles what the pump delivers, and between two transactions what there is to do beside the stream.
+// consume handles what the pump delivers, and between two transactions what there is to do beside the stream; nothing of
+// that before the server has shown that its history is the one that was read.
 func (t *term) consume(ctx context.Context, p *pump) error {
 	every := time.NewTicker(max(t.cfg.CheckpointEvery, time.Millisecond))
 	defer every.Stop()
@@ -157,7 +162,8 @@ func (t *term) consume(ctx context.Context, p *pump) error {
 	turn := newTurn()
 	defer turn.grace.Stop()
 	for {
-		if err := t.events(ctx); err != nil {
+		turn.sure = last.GTID == ""
+		if err := t.events(ctx, turn); err != nil {
 			return ofSink(err)
 		}
 		d, what, err := t.turn(ctx, p, turn, every.C)

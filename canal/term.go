@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -172,7 +173,7 @@ func (t *term) restore(c *Checkpoint) {
 	}
 	t.pos, t.rows, t.xaTime, t.doubt = c.Position, c.Rows, c.XATime, c.Doubt
 	for _, l := range t.lanes {
-		l.stopped, t.care[l].lowered = nil, nil
+		l.stopped, l.key, t.care[l].lowered = nil, c.Keys[l.d.Name], nil
 		t.l.note(func(s *Stats) { delete(s.Stopped, l.d.Name) })
 		if low, ok := c.Lowered[l.d.Name]; ok {
 			t.care[l].lowered = &Lowered{Mark: low.Mark, Tasks: slices.Clone(low.Tasks)}
@@ -202,6 +203,11 @@ func (t *term) restore(c *Checkpoint) {
 			l.stopped.Position = Position{} // nothing of it was ever sent
 			t.keepStopped(l, l.stopped)
 			t.care[l].mend = Backfill
+		}
+		if l.key != nil && !slices.Equal(l.key, l.d.Key) {
+			t.stop(l, fault.New(fault.Unsafe, "open dataset "+l.d.Name, "its rows are named by (%s) in its topic, and its tables have the primary key (%s) now",
+				strings.Join(l.key, ", "), strings.Join(l.d.Key, ", ")).
+				WithHint("give the tables their primary key back, or declare the dataset under another name: nothing would ever take the rows under their old keys away"))
 		}
 	}
 }

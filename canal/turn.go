@@ -25,6 +25,7 @@ type turns struct {
 	grace *time.Timer
 	fresh bool      // a transaction came since the last slice
 	slice time.Time // of the last one
+	sure  bool      // the server's history is known to be the one that was read
 }
 
 func newTurn() *turns {
@@ -36,7 +37,7 @@ func newTurn() *turns {
 // turn waits for the next transaction or does a slice of other work.
 func (t *term) turn(ctx context.Context, p *pump, s *turns, tick <-chan time.Time) (delivery, happening, error) {
 	var grace <-chan time.Time
-	if t.office != nil && t.office.ready() {
+	if t.office != nil && s.sure && t.office.ready() {
 		since := t.cfg.Now().Sub(s.slice)
 		switch {
 		case s.fresh && since >= 0 && since < streamTime:
@@ -55,7 +56,7 @@ func (t *term) turn(ctx context.Context, p *pump, s *turns, tick <-chan time.Tim
 		}
 	}
 	var inbox chan func(context.Context) error
-	if t.office != nil {
+	if t.office != nil && s.sure {
 		inbox = t.office.inbox
 	}
 	select {
@@ -80,8 +81,8 @@ func (t *term) slice(ctx context.Context, s *turns) error {
 }
 
 // events does what was handed over by the goroutines beside the stream.
-func (t *term) events(ctx context.Context) error {
-	if t.office == nil {
+func (t *term) events(ctx context.Context, s *turns) error {
+	if t.office == nil || !s.sure {
 		return nil
 	}
 	for {

@@ -169,7 +169,9 @@ type Checkpoint struct {
 	Rows     uint64                    `json:"rows"` // row changes sent since the pipeline's beginning, by all terms
 	Position Position                  `json:"position"`
 	Parts    map[string][]PartPosition `json:"parts"` // by dataset, by partition
-	Stopped  map[string]Stopped        `json:"stopped"`
+	// Keys are the columns by which each dataset's rows are named in its topic; absent where no leader has said it yet.
+	Keys    map[string][]string `json:"keys,omitempty"`
+	Stopped map[string]Stopped  `json:"stopped"`
 	// Lowered are datasets whose topic lacks changes that are being repaired: their marks claim no more than this.
 	Lowered map[string]Lowered `json:"lowered,omitempty"`
 	// XATime is the time of the first heartbeat after the last XA COMMIT of captured rows; MaxInstant: none came yet.

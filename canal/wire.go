@@ -161,7 +161,7 @@ func ParseHeader(n int, each func(i int) (key, value []byte)) (Header, error) {
 	}
 	if seen != 4 {
 		return h, fault.New(fault.Invalid, "parse record header", "a record without strata's headers").
-			WithHint("the topic has records that strata did not write; use a topic of its own")
+			WithHint("the topic has records that strata did not write: keep others off it, delete it and backfill the dataset")
 	}
 	return h, nil
 }

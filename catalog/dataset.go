@@ -52,7 +52,8 @@ func (k Kind) Temporal() bool { return k == Date || k == DateTime || k == Timest
 // Type is a column's type as far as strata distinguishes it.
 type Type struct {
 	Kind Kind
-	// Size: integers 1, 2, 3, 4 or 8 bytes; INET 4 or 16; BIT its number of bits; BINARY its declared bytes; else 0.
+	// Size: integers 1, 2, 3, 4 or 8 bytes; INET 4 or 16; BIT its number of bits; BINARY its declared bytes; 2 for MariaDB's
+	// YEAR(2); else 0.
 	Size int
 	// Scale: DECIMAL's digits after the point.
 	Scale int

@@ -93,7 +93,9 @@ func (c serverColumn) typ() (catalog.Type, error) {
 	case "time":
 		t = catalog.Type{Kind: catalog.Time, FSP: int(c.fsp.Int64)}
 	case "year":
-		t.Kind = catalog.Year
+		if t.Kind = catalog.Year; c.columnType == "year(2)" {
+			t.Size = 2
+		}
 	case "char", "varchar", "tinytext", "text", "mediumtext", "longtext":
 		t.Kind = catalog.Text
 	case "enum":

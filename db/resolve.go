@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -12,7 +13,8 @@ import (
 )
 
 // Resolve completes a spec with what the server knows: the columns and the key, from the table or, for a sharded dataset,
-// from its newest shard. All problems come at once. Errors: Invalid for a spec that the table can't be used with, or a
+// from its newest shard with a primary key: one without is refused in the stream, and must not keep everything else from
+// starting. All problems come at once. Errors: Invalid for a spec that the table can't be used with, or a
 // sharded dataset that has no shard yet; NotFound for a missing table.
 func Resolve(ctx context.Context, d *DB, spec catalog.Spec) (*catalog.Dataset, error) {
 	if err := catalog.CheckSpecs([]catalog.Spec{spec}); err != nil {
@@ -22,12 +24,22 @@ func Resolve(ctx context.Context, d *DB, spec catalog.Spec) (*catalog.Dataset, e
 	ds := &catalog.Dataset{Name: spec.Name, Table: spec.Table, Time: spec.Time, Scheme: spec.Shards, Account: spec.Account,
 		Money: spec.Money, TerminalWhen: spec.TerminalWhen, Partitions: spec.Partitions}
 	spec.Capture(ds)
-	table, err := sample(ctx, d, ds)
+	tables, err := samples(ctx, d, ds)
 	if err != nil {
 		return nil, err
 	}
-	if ds.Columns, ds.Key, err = Describe(ctx, d, table); err != nil {
-		return nil, err
+	table := ""
+	for _, t := range tables {
+		columns, key, err := Describe(ctx, d, t)
+		if err != nil {
+			return nil, err
+		}
+		if table == "" || len(key) > 0 {
+			table, ds.Columns, ds.Key = t, columns, key
+		}
+		if len(key) > 0 {
+			break
+		}
 	}
 	if err := errors.Join(checkResolved(ds, table, spec.Key)...); err != nil {
 		return nil, err
@@ -35,28 +47,40 @@ func Resolve(ctx context.Context, d *DB, spec catalog.Spec) (*catalog.Dataset, e
 	return ds, nil
 }
 
-// sample is the physical table to describe: the newest shard that isn't late, else a late one.
-func sample(ctx context.Context, d *DB, ds *catalog.Dataset) (string, error) {
+// samples are the physical tables to describe: the shards, the newest first, late ones behind.
+func samples(ctx context.Context, d *DB, ds *catalog.Dataset) ([]string, error) {
 	if !ds.Sharded() {
-		return ds.Table, nil
+		return []string{ds.Table}, nil
 	}
 	tables, err := Tables(ctx, d, ds.Table+"_")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	var best catalog.Shard
+	var shards []catalog.Shard
 	for _, t := range tables {
-		s, ok := ds.ShardOf(t)
-		if ok && (best.Table == "" || best.Late && !s.Late || best.Late == s.Late && s.Range.From > best.Range.From) {
-			best = s
+		if s, ok := ds.ShardOf(t); ok {
+			shards = append(shards, s)
 		}
 	}
-	if best.Table == "" {
+	slices.SortStableFunc(shards, func(a, b catalog.Shard) int {
+		switch {
+		case a.Late && !b.Late:
+			return 1
+		case b.Late && !a.Late:
+			return -1
+		}
+		return cmp.Compare(b.Range.From, a.Range.From)
+	})
+	out := make([]string, len(shards))
+	for i, s := range shards {
+		out[i] = s.Table
+	}
+	if len(out) == 0 {
 		first := ds.ShardAt(catalog.At(time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)))
-		return "", fault.New(fault.Invalid, "resolve dataset "+ds.Name, "schema %s has no shard of table %s", d.Schema(), ds.Table).
+		return nil, fault.New(fault.Invalid, "resolve dataset "+ds.Name, "schema %s has no shard of table %s", d.Schema(), ds.Table).
 			WithHint("a shard is a table such as %s; create the first one, or correct table and shards", first.Table)
 	}
-	return best.Table, nil
+	return out, nil
 }
 
 // checkResolved compares the spec's words with the table's columns.

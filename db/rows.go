@@ -83,7 +83,8 @@ func (r *Rows) cell(row *catalog.Row, t catalog.Type, v driver.Value) error {
 	case []byte:
 		return r.bytes(row, t, v)
 	case int64:
-		if t.Kind == catalog.Year && v >= 0 && v < 1000 {
+		if t.Kind == catalog.Year {
+			v = wholeYear(t, v)
 			b = append(b, "0000"[:4-len(strconv.FormatInt(v, 10))]...)
 		}
 		b = strconv.AppendInt(b, v, 10)
@@ -108,12 +109,23 @@ func (r *Rows) cell(row *catalog.Row, t catalog.Type, v driver.Value) error {
 	return nil
 }
 
+// wholeYear adds the century to what the server prints of a YEAR(2): the binlog has all four digits.
+func wholeYear(t catalog.Type, v int64) int64 {
+	switch {
+	case t.Size == 2 && v < 70:
+		return 2000 + v
+	case t.Size == 2 && v < 100:
+		return 1900 + v
+	}
+	return v
+}
+
 // bytes appends a value that came as bytes.
 func (r *Rows) bytes(row *catalog.Row, t catalog.Type, v []byte) error {
 	switch t.Kind {
 	case catalog.Binary, catalog.Bit, catalog.Spatial:
 		r.scratch = hex.AppendEncode(r.scratch[:0], v)
-		row.Append(r.scratch)
+		row.Append(nonNil(r.scratch)) // there is no scratch before the first cell
 	case catalog.Decimal:
 		row.Append(trimDecimal(v))
 	case catalog.Float, catalog.Double:

@@ -46,6 +46,7 @@ func typeCases() []typeCase {
 		{"TIME", T{Kind: catalog.Time}, [][2]string{{"'-838:59:59'", "-838:59:59"}, {"'08:00'", "08:00:00"}}},
 		{"TIME(6)", T{Kind: catalog.Time, FSP: 6}, [][2]string{{"'12:00:00'", "12:00:00.000000"}, {"'-00:00:00.1'", "-00:00:00.100000"}}},
 		{"YEAR", T{Kind: catalog.Year}, [][2]string{{"2026", "2026"}, {"0", "0000"}}},
+		{"YEAR(2)", T{Kind: catalog.Year, Size: 2}, [][2]string{{"2026", "2026"}, {"0", "2000"}, {"1970", "1970"}, {"69", "2069"}, {"99", "1999"}}},
 		{"CHAR(5) CHARACTER SET latin1", T{Kind: catalog.Text}, [][2]string{{"_latin1 X'E9'", "é"}, {"'a  '", "a"}}},
 		{"VARCHAR(20) CHARACTER SET gbk", T{Kind: catalog.Text}, [][2]string{{"'付款'", "付款"}, {"'a  '", "a  "}}},
 		{"VARCHAR(20) CHARACTER SET utf8mb4", T{Kind: catalog.Text}, [][2]string{{"''", ""}, {"NULL", null}, {"'😀\\0\\\\\\''", "😀\x00\\'"}}},
@@ -107,6 +108,25 @@ func typeIsCanonical(t *testing.T, w, r *db.DB, c typeCase) {
 		bindFinds(t, w, cols[1].Type, row.Cell(1), i)
 	}
 	must(t, rows.Close())
+}
+
+// TestEmptyCellThatComesFirst: of each kind of column that may be empty, where no cell was read before it.
+func TestEmptyCellThatComesFirst(t *testing.T) {
+	dsn := localtest.Schema(t, localtest.Shared(t))
+	w, r := open(t, dsn, db.Writer), open(t, dsn, db.Reader)
+	for _, def := range []string{"VARBINARY(10)", "VARCHAR(10)", "SET('x')"} {
+		exec(t, w, "CREATE OR REPLACE TABLE v (c "+def+" PRIMARY KEY)", "INSERT INTO v VALUES ('')")
+		cols, key, err := db.Describe(t.Context(), r, "v")
+		must(t, err)
+		ds := &catalog.Dataset{Name: "v", Table: "v", Columns: cols, Key: key}
+		rows, err := r.Query(t.Context(), ds, nil, "SELECT "+db.SelectList(ds, nil, "v")+" FROM v")
+		must(t, err)
+		var row catalog.Row
+		if ok, err := rows.Next(&row); err != nil || !ok || row.Cell(0) == nil {
+			t.Errorf("%s: %v, %v: NULL in place of the empty cell", def, ok, err)
+		}
+		must(t, rows.Close())
+	}
 }
 
 // bindFinds checks that Bind's expression, written to the column, gives the same row again: the cell is whole.
@@ -186,4 +206,21 @@ func TestResolve(t *testing.T) {
 	bad("no unit column", "unit column u", func(s *catalog.Spec) { s.Money = []catalog.Money{{Column: "amount", UnitColumn: "u"}} })
 	bad("no account column", "account column owner", func(s *catalog.Spec) { s.Account = "owner" })
 	bad("no shard", "has no shard", func(s *catalog.Spec) { s.Table = "g" })
+}
+
+func TestResolve_takes_the_newest_shard_that_has_a_key(t *testing.T) {
+	dsn := localtest.Schema(t, localtest.Shared(t))
+	w, r := open(t, dsn, db.Writer), open(t, dsn, db.Reader)
+	exec(t, w, "CREATE TABLE s_202601 (id INT PRIMARY KEY, at DATETIME NOT NULL)", "CREATE TABLE s_202602 (id INT PRIMARY KEY, at DATETIME NOT NULL, note TEXT)",
+		"CREATE TABLE s_202603 (id INT, at DATETIME NULL)", "CREATE TABLE s_late_1 (id INT PRIMARY KEY, at DATETIME NOT NULL)")
+	spec := catalog.Spec{Name: "s", Time: "at", Shards: catalog.Scheme{{From: catalog.MinInstant, Interval: catalog.Monthly}}}
+	ds, err := db.Resolve(t.Context(), r, spec)
+	must(t, err)
+	if len(ds.Columns) != 3 || len(ds.Key) != 1 {
+		t.Errorf("%+v", ds)
+	}
+	exec(t, w, "DROP TABLE s_202601, s_202602, s_late_1")
+	if _, err := db.Resolve(t.Context(), r, spec); err == nil || !strings.Contains(err.Error(), "s_202603 has no primary key") {
+		t.Error(err)
+	}
 }

@@ -122,6 +122,7 @@ type CaptureState struct {
 	Rows    uint64                   `json:"rows"`    // row changes sent up to it, since the pipeline's beginning
 	Stopped map[string]canal.Stopped `json:"stopped"` // by dataset
 	Lowered map[string]canal.Lowered `json:"lowered"`
+	Missing []string                 `json:"missing"` // datasets that are configured, and not captured by the leader
 	// Report is what the leader last said of itself; nil before the first time.
 	Report  *canal.Status     `json:"report"`
 	Tasks   []canal.Task      `json:"tasks"`   // that are not finished
@@ -132,12 +133,15 @@ type CaptureState struct {
 // reportLimit bounds what a leader that ended says of it.
 const reportLimit = 5 * time.Second
 
+// Silent is after how long without a report a leader is taken to be away.
+const Silent = 15 * time.Second
+
 // shownRepairs is how many keys a state lists.
 const shownRepairs = 10
 
 // CaptureState reads the control database.
 func (n *Node) CaptureState(ctx context.Context) (CaptureState, error) {
-	out := CaptureState{Stopped: map[string]canal.Stopped{}, Lowered: map[string]canal.Lowered{}, Tasks: []canal.Task{}, Repairs: []canal.RepairKey{}}
+	out := CaptureState{Stopped: map[string]canal.Stopped{}, Lowered: map[string]canal.Lowered{}, Missing: []string{}, Tasks: []canal.Task{}, Repairs: []canal.RepairKey{}}
 	desk, err := n.Desk(ctx)
 	if err != nil {
 		return out, err
@@ -163,6 +167,7 @@ func (n *Node) CaptureState(ctx context.Context) (CaptureState, error) {
 	if ok {
 		fillLists(&report)
 		out.Report = &report
+		out.Missing = n.missing(&report)
 	}
 	tasks, err := desk.Tasks(ctx)
 	if err != nil {
@@ -175,6 +180,21 @@ func (n *Node) CaptureState(ctx context.Context) (CaptureState, error) {
 	out.Tasks, out.Repairs = append(out.Tasks, tasks...), append(out.Repairs, keys...)
 	out.Waiting, err = desk.Left(ctx, 0)
 	return out, err
+}
+
+// missing lists the configured datasets that a leader at work doesn't have.
+func (n *Node) missing(r *canal.Status) []string {
+	out := []string{}
+	if r.Err != "" {
+		return out
+	}
+	for _, s := range append(n.cfg.ledgerSpecs(), n.cfg.Datasets...) {
+		_, stopped := r.Stopped[s.Name]
+		if _, has := r.Numbers[s.Name]; !has && !stopped {
+			out = append(out, s.Name)
+		}
+	}
+	return out
 }
 
 // reportEnd lets `canal status` say why there is no leader, until the next one reports. A term that has a successor is
@@ -215,8 +235,9 @@ func fillLists(r *canal.Status) {
 	}
 }
 
-// Whole says what keeps the topics from being the whole of the tables: fault.Proof, or nil.
-func (s *CaptureState) Whole() error {
+// Whole says what keeps the topics from being the whole of the tables now: fault.Proof, or nil. Before the first report
+// nothing is missing yet.
+func (s *CaptureState) Whole(now time.Time) error {
 	for name, why := range s.Stopped {
 		e := fault.New(fault.Proof, "capture", "dataset %s is stopped: %s", name, why.Reason)
 		if e.Hint = why.Hint; e.Hint == "" {
@@ -226,6 +247,14 @@ func (s *CaptureState) Whole() error {
 	}
 	if r := s.Report; r != nil && r.Err != "" {
 		return fault.New(fault.Proof, "capture", "nothing is captured now: %s", r.Err).WithHint("%s", r.Hint)
+	}
+	if r := s.Report; r != nil && now.Sub(r.At) > Silent {
+		return fault.New(fault.Proof, "capture", "nobody leads now: the last report is %s old", now.Sub(r.At).Round(time.Second)).
+			WithHint("strata serve --roles canal captures; where it runs, its log says what it waits for")
+	}
+	for _, name := range s.Missing {
+		return fault.New(fault.Proof, "capture", "dataset %s is not captured", name).
+			WithHint("strata check-config says what its tables lack; where nothing, restart strata serve, which knows the datasets from its start")
 	}
 	for name := range s.Lowered {
 		return fault.New(fault.Proof, "capture", "dataset %s lacks changes that are being repaired", name).

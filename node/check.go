@@ -43,7 +43,7 @@ type Checked struct {
 // Check reads a configuration and asks every server that it names, and lists everything that is wrong, by line. It changes
 // nothing, on no server and in no folder.
 func Check(ctx context.Context, r CheckRequest) Checked {
-	c, list, doc := parse(r.Source, r.Name, r.Getenv)
+	c, list, doc := parse(r.Source, r.Getenv)
 	out := Checked{Config: c, Problems: list}
 	if len(list) > 0 || r.Offline {
 		return out
@@ -262,6 +262,7 @@ func (k *checker) tables(ctx context.Context, live *db.DB) {
 	for i, d := range k.datasets {
 		k.list.addAll(k.places[i], shardsAlike(ctx, live, d)...)
 		k.list.addAll(k.places[i], each(binlog.CheckCascades(ctx, live, []*catalog.Dataset{d}))...)
+		k.list.addAll(k.places[i], each(binlog.CheckTables(ctx, live, d))...)
 	}
 }
 

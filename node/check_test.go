@@ -77,10 +77,12 @@ func TestCheck_lines(t *testing.T) {
 		"comments only are an empty":    {"# nothing\n# at all\n", []string{"strata.yaml: data", "strata.yaml: live: dsn"}},
 		"a list where a map belongs":    {goodConfig + "capture: [1]\n", []string{"strata.yaml:7: "}},
 		"a number where a list belongs": {strings.Replace(goodConfig, "kafka: {brokers: [\"10.0.0.3:9092\"]}", "kafka:\n  brokers: 5", 1), []string{"strata.yaml:5: "}},
-		"a tab":                         {"data: x\n\tlive: y\n", []string{"strata.yaml:"}},
-		"a key twice":                   {goodConfig + "data: again\n", []string{"strata.yaml:7: "}},
-		"two documents":                 {goodConfig + "---\nnonsense: 1\n", []string{"strata.yaml:8: ", "second document"}},
-		"binary":                        {"\x00\x01\xff", []string{"strata.yaml"}},
+		"a tab":                         {"data: x\n\tlive: y\n", []string{"strata.yaml:2: "}},
+		"all values of wrong types": {goodConfig + "    partitions: many\n    masks:\n      - {column: a, mask: blur}\nheartbeat_ms: abc\nscan_rows: [1]\ncapture: {server_id: 99999999999}\n",
+			[]string{"strata.yaml:7: ", "strata.yaml:9: mask \"blur\"", "strata.yaml:10: ", "strata.yaml:11: ", "strata.yaml:12: "}},
+		"a key twice":   {goodConfig + "data: again\n", []string{"strata.yaml:7: "}},
+		"two documents": {goodConfig + "---\nnonsense: 1\n", []string{"strata.yaml:8: ", "second document"}},
+		"binary":        {"\x00\x01\xff", []string{"strata.yaml"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := node.Check(t.Context(), node.CheckRequest{Source: []byte(c.text), Name: "strata.yaml", Getenv: nothing, Offline: true})
@@ -93,6 +95,21 @@ func TestCheck_lines(t *testing.T) {
 				t.Errorf("a password:\n%s", said(got))
 			}
 		})
+	}
+}
+
+func TestCheck_says_each_problem_once(t *testing.T) {
+	text := goodConfig + "  - name: orders\n  - name: other\n    table: orders\n"
+	got := node.Check(t.Context(), node.CheckRequest{Source: []byte(text), Name: "strata.yaml", Getenv: nothing, Offline: true})
+	if n := strings.Count(said(got), "both claim"); n != 1 {
+		t.Errorf("%d times:\n%s", n, said(got))
+	}
+}
+
+func TestCheck_reads_past_a_byte_order_mark(t *testing.T) {
+	got := node.Check(t.Context(), node.CheckRequest{Source: []byte("\ufeff" + goodConfig), Name: "strata.yaml", Getenv: nothing, Offline: true})
+	if len(got.Problems) > 0 {
+		t.Error(said(got))
 	}
 }
 

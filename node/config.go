@@ -86,7 +86,7 @@ func Load(path string, getenv func(string) string) (Config, error) {
 
 // Parse is Load for text that was read already; name is used in messages.
 func Parse(src []byte, name string, getenv func(string) string) (Config, error) {
-	c, list, _ := parse(src, name, getenv)
+	c, list, _ := parse(src, getenv)
 	if len(list) == 0 {
 		return c, nil
 	}
@@ -98,13 +98,14 @@ func Parse(src []byte, name string, getenv func(string) string) (Config, error) 
 }
 
 // parse reads and completes a configuration, with everything that is wrong with it, and where.
-func parse(src []byte, name string, getenv func(string) string) (Config, problems, document) {
+func parse(src []byte, getenv func(string) string) (Config, problems, document) {
 	var c Config
-	doc, err := readDocument(src, name)
+	src = bytes.TrimPrefix(src, []byte("\ufeff")) // editors on Windows put it there
+	doc, err := readDocument(src)
 	if err != nil {
 		var p *Problem
 		if !errors.As(err, &p) {
-			p = &Problem{Line: errorLine(err), Err: err}
+			p = &Problem{Err: err}
 		}
 		return c, problems{p}, doc
 	}
@@ -128,7 +129,8 @@ func parse(src []byte, name string, getenv func(string) string) (Config, problem
 			err = decode() // what else?
 		}
 		if err != nil {
-			list = append(list, &Problem{Line: errorLine(err), Err: messageOf(err)})
+			list = append(list, doc.misread(err)...)
+			slices.SortStableFunc(list, func(a, b *Problem) int { return a.Line - b.Line })
 			return c, list, doc
 		}
 	}
@@ -136,6 +138,7 @@ func parse(src []byte, name string, getenv func(string) string) (Config, problem
 	list = append(list, c.complete()...)
 	doc.locate(list)
 	slices.SortStableFunc(list, func(a, b *Problem) int { return a.Line - b.Line })
+	list = slices.CompactFunc(list, func(a, b *Problem) bool { return a.Line == b.Line && a.Error() == b.Error() })
 	return c, list, doc
 }
 

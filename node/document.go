@@ -9,8 +9,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 
-	"strata/catalog"
 	"strata/fault"
 )
 
@@ -60,11 +60,10 @@ type document struct {
 }
 
 // readDocument parses text; an empty one is no error. Errors: what no YAML is.
-func readDocument(src []byte, name string) (document, error) {
+func readDocument(src []byte) (document, error) {
 	f, err := parser.ParseBytes(src, 0)
 	if err != nil {
-		// Not the lines themselves: they may hold passwords.
-		return document{}, fault.New(fault.Invalid, "parse configuration", "%w", catalog.YAMLError(name, err)).WithHint("strata.example.yaml has every key")
+		return document{}, &Problem{Line: errorLine(err), Err: fault.New(fault.Invalid, "parse configuration", "%w", messageOf(err)).WithHint("strata.example.yaml has every key")}
 	}
 	if len(f.Docs) == 0 || f.Docs[0].Body == nil {
 		return document{}, nil
@@ -142,6 +141,52 @@ func entries(n ast.Node) []*ast.MappingValueNode {
 }
 
 func keyText(kv *ast.MappingValueNode) string { return kv.Key.GetToken().Value }
+
+// maxMisread is how many values of a wrong type are listed.
+const maxMisread = 100
+
+// misread lists every value that can't be read as what its key takes, the first of which gave this error: each one that is
+// named is taken out, so that the next one is met.
+func (d document) misread(err error) (out problems) {
+	for err != nil && len(out) < maxMisread {
+		out = append(out, &Problem{Line: errorLine(err), Err: messageOf(err)})
+		var at yaml.Error
+		if !errors.As(err, &at) || at.GetToken() == nil || !blank(d.body, at.GetToken()) {
+			return out
+		}
+		err = yaml.NodeToValue(d.body, &Config{})
+	}
+	return out
+}
+
+// blank puts null in place of the value that begins with a token, and reports whether there was one.
+func blank(n ast.Node, t *token.Token) bool {
+	is := func(v ast.Node) bool {
+		p := value(v).GetToken().Position
+		return v.Type() != ast.NullType && p.Line == t.Position.Line && p.Column == t.Position.Column
+	}
+	n = value(n)
+	for _, kv := range entries(n) {
+		if blank(kv.Value, t) {
+			return true
+		}
+		if is(kv.Value) {
+			kv.Value = ast.Null(t)
+			return true
+		}
+	}
+	list, ok := n.(*ast.SequenceNode)
+	for i := 0; ok && i < len(list.Values); i++ {
+		if blank(list.Values[i], t) {
+			return true
+		}
+		if is(list.Values[i]) {
+			list.Values[i] = ast.Null(t)
+			return true
+		}
+	}
+	return false
+}
 
 // unknown lists every key that the type has no field for.
 func unknown(n ast.Node, t reflect.Type, path string) (out problems) {

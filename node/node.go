@@ -59,6 +59,7 @@ type Node struct {
 
 	mu     sync.Mutex
 	pools  map[string]*db.DB // opened when needed
+	absent map[string]error  // datasets that are left out, and why
 	leader *canal.Leader     // while its role runs
 	sync   *syncer.Sync      // the same
 	closed bool
@@ -92,7 +93,9 @@ func OpenAndSetup(ctx context.Context, o Options) (*Node, error) {
 	return n, nil
 }
 
-func connect(ctx context.Context, o Options) (*Node, error) {
+// OpenControl connects to nothing: only Desk, CaptureState and Close may be called, which need no more than the control
+// database. So what it knows can be told while the other servers are away.
+func OpenControl(o Options) (*Node, error) {
 	n := &Node{cfg: o.Config, log: o.Log, now: o.Now, at: o.At, pools: map[string]*db.DB{},
 		ledgerClock: o.LedgerClock, firstDay: o.FirstDay, place: o.Place}
 	if n.ledgerClock == nil {
@@ -100,6 +103,14 @@ func connect(ctx context.Context, o Options) (*Node, error) {
 	}
 	if n.log == nil || n.now == nil {
 		return nil, fault.New(fault.Internal, "open node", "no logger or no clock")
+	}
+	return n, nil
+}
+
+func connect(ctx context.Context, o Options) (*Node, error) {
+	n, err := OpenControl(o)
+	if err != nil {
+		return nil, err
 	}
 	limit := n.cfg.QueryTimeout()
 	var g errgroup.Group
@@ -222,9 +233,15 @@ func (n *Node) resolve(ctx context.Context) error {
 	var errs []error
 	for i, s := range specs {
 		d, err := db.Resolve(ctx, n.live, s.WithDefaults())
-		if i < len(n.cfg.ledgerSpecs()) && (fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid)) {
-			err = fault.New(fault.KindOf(err), "look for the ledger's tables", "%w", err).
-				WithHint("strata serve --roles core makes those of a new ledger, and so does every strata ledger command")
+		if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) {
+			if i >= len(n.cfg.ledgerSpecs()) && n.wasCaptured(ctx, s.Name) {
+				n.leaveOut(s.Name, err)
+				continue
+			}
+			if i < len(n.cfg.ledgerSpecs()) {
+				err = fault.New(fault.KindOf(err), "look for the ledger's tables", "%w", err).
+					WithHint("strata serve --roles core makes those of a new ledger, and so does every strata ledger command")
+			}
 		}
 		errs = append(errs, err)
 		n.datasets = append(n.datasets, d)
@@ -240,14 +257,44 @@ func (n *Node) resolve(ctx context.Context) error {
 	return err
 }
 
+// wasCaptured reports whether a dataset's tables were all right at some time: then what became of them stops that dataset
+// alone (law L11). One that never was is a mistake in the configuration, which is refused as a whole.
+func (n *Node) wasCaptured(ctx context.Context, dataset string) bool {
+	desk, err := n.Desk(ctx)
+	if err != nil {
+		return false
+	}
+	st, err := desk.Load(ctx)
+	if err != nil || st.Checkpoint == nil {
+		return false
+	}
+	_, was := st.Checkpoint.Parts[dataset]
+	return was
+}
+
+// leaveOut goes on without a dataset.
+func (n *Node) leaveOut(dataset string, err error) {
+	if n.absent == nil {
+		n.absent = map[string]error{}
+	}
+	n.absent[dataset] = fault.New(fault.KindOf(err), "use dataset "+dataset, "its tables are not what it needs: %w", err).
+		WithHint("mend the tables, or take the dataset out of the configuration, and start again; it is loaded anew then")
+	n.log.Error("dataset is left out, the others go on", "dataset", dataset, "err", err, "hint", fault.HintOf(n.absent[dataset]))
+}
+
 // IndexDir is the folder of the embedded index.
 func (n *Node) IndexDir() string { return filepath.Join(n.cfg.Data, "index") }
 
-// Datasets are all datasets, the ledger's own first.
+// Datasets are all datasets, the ledger's own first, without those whose tables went away.
 func (n *Node) Datasets() []*catalog.Dataset { return n.datasets }
 
 // Dataset returns one dataset, or fault.NotFound.
-func (n *Node) Dataset(name string) (*catalog.Dataset, error) { return n.router.Dataset(name) }
+func (n *Node) Dataset(name string) (*catalog.Dataset, error) {
+	if err := n.absent[name]; err != nil {
+		return nil, err
+	}
+	return n.router.Dataset(name)
+}
 
 // Router answers queries.
 func (n *Node) Router() *router.Router { return n.router }

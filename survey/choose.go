@@ -285,11 +285,9 @@ func (t *table) remark(f *Found) {
 			t.method, strings.ReplaceAll(t.by, "`", ""), t.parts))
 		f.Check = append(f.Check, "ALTER TABLE … DROP, TRUNCATE or EXCHANGE PARTITION changes rows without row events: the index keeps them until strata is told")
 	}
-	if t.versioned {
-		f.About = append(f.About, "system versioned: its history is not captured, and it can't be moved")
-	}
 	if len(t.cascades) > 0 {
 		f.Check = append(f.Check, "foreign keys change its rows without row events (ON DELETE or ON UPDATE CASCADE, SET NULL): "+some(t.cascades))
+		f.Open = append(f.Open, Line{"cascades: accept", "without it refused (before MySQL 9.6): only where those rules are never used"})
 	}
 	for _, k := range f.Spec.Key {
 		if c, _ := t.column(k); c.collation != "" && !strings.HasSuffix(c.collation, "_bin") {

@@ -1,7 +1,9 @@
 package survey
 
 import (
+	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -58,6 +60,26 @@ func dateOf(name string) (base string, from time.Time, digits int, ok bool) {
 		return "", from, 0, false
 	}
 	return name[:at], from, len(suffix), true
+}
+
+// markDated tells of tables whose names have dates in another form than shards have: each of them is a dataset now.
+func (s *Survey) markDated() {
+	form := regexp.MustCompile(`^(.*?)_?(?:19|20)[0-9]{2}_?[0-9]{2}(?:_?[0-9]{2})?$`)
+	alike := map[string][]int{}
+	for i, f := range s.Found {
+		if m := form.FindStringSubmatch(f.Spec.Table); m != nil && !f.Spec.Sharded() {
+			alike[m[1]] = append(alike[m[1]], i)
+		}
+	}
+	for base, list := range alike {
+		if len(list) < 2 {
+			continue
+		}
+		for _, i := range list {
+			s.Found[i].Check = append(s.Found[i].Check, fmt.Sprintf("its name looks like one of %d time shards, in a form that strata doesn't know: they would be one dataset as "+
+				"%[2]s_202601 (month), %[2]s_20260105 (day or week) or %[2]s_2026 (year), and are one each as they are", len(list), cmp.Or(base, "name")))
+		}
+	}
 }
 
 // groups puts tables together, by base name; what can't be put anywhere goes to the survey's refused.

@@ -144,6 +144,9 @@ func (t *table) unfit() string {
 	if engine := strings.ToLower(t.engine); engine != "innodb" && engine != "rocksdb" {
 		return fmt.Sprintf("engine %s has no transactions", t.engine)
 	}
+	if t.versioned {
+		return "it is system versioned: its history would be taken for rows"
+	}
 	if len(t.key) == 0 {
 		return "it has no primary key, by which strata names every row: give it one"
 	}

@@ -80,6 +80,7 @@ func Read(ctx context.Context, d *db.DB) (*Survey, error) {
 		f.Spec.Name = uniqueName(g.base, names)
 		s.Found = append(s.Found, f)
 	}
+	s.markDated()
 	slices.SortFunc(s.Refused, func(a, b Refused) int { return strings.Compare(a.Table, b.Table) })
 	return s, s.disjoint()
 }
@@ -196,9 +197,10 @@ func uniqueName(table string, taken map[string]bool) string {
 		name = "t_" + strings.TrimLeft(name, "_")
 	}
 	name = name[:min(len(name), 40)]
+	first := name
 	for n := 2; taken[name]; n++ {
 		suffix := fmt.Sprintf("_%d", n)
-		name = name[:min(len(name), 40-len(suffix))] + suffix
+		name = first[:min(len(first), 40-len(suffix))] + suffix
 	}
 	taken[name] = true
 	return name

@@ -389,3 +389,24 @@ func TestSurvey_write_hands_up_errors(t *testing.T) {
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, os.ErrClosed }
+
+func TestRead_tells_of_dates_in_another_form(t *testing.T) {
+	table := " (id INT PRIMARY KEY, at DATETIME NOT NULL)"
+	s := look(t, "CREATE TABLE log_2026_01"+table, "CREATE TABLE log_2026_02"+table, "CREATE TABLE w2026_05"+table, "CREATE TABLE w2026_06"+table, "CREATE TABLE one_2026_01"+table)
+	marked := 0
+	for _, f := range s.Found {
+		if strings.Contains(strings.Join(f.Check, "; "), "one of 2 time shards") {
+			marked++
+		}
+	}
+	if marked != 4 {
+		t.Errorf("%d are marked: %+v", marked, s.Found)
+	}
+}
+
+func TestRead_refuses_system_versioned_tables(t *testing.T) {
+	s := look(t, "CREATE TABLE plain (id INT PRIMARY KEY)", "CREATE TABLE kept (id INT PRIMARY KEY) WITH SYSTEM VERSIONING")
+	if len(s.Found) != 1 || len(s.Refused) != 1 || s.Refused[0].Table != "kept" || !strings.Contains(s.Refused[0].Reason, "system versioned") {
+		t.Errorf("%+v %+v", s.Found, s.Refused)
+	}
+}

@@ -254,7 +254,7 @@ func (s *Source) try(ctx context.Context, i, slot int, at canal.Position) (_ can
 		s.mu.Unlock()
 	}
 	s.cfg.Log.Info("reading binlog", "source", e.Name, "addr", e.login.Addr, "pos", from, "server_id", id)
-	return &stream{source: s, link: l, group: g, slot: slot}, nil
+	return &stream{source: s, link: l, group: g, on: d, slot: slot}, nil
 }
 
 // acquire takes the lowest server id that no stream of this source reads under.

@@ -57,7 +57,6 @@ type knowledge struct {
 
 // readCharsets asks the server, whose numbers for the newer collations differ between versions.
 func readCharsets(ctx context.Context, d *db.DB, known *forms) (charsets, error) {
-	const op = "read collations"
 	w := &knowledge{mariadb: d.Flavor() == db.MariaDB, collations: map[uint64]collation{}, forms: known, ready: map[string]*charset{}}
 	w.describe = func(table string) ([]catalog.Column, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), describeLimit)
@@ -78,27 +77,33 @@ func readCharsets(ctx context.Context, d *db.DB, known *forms) (charsets, error)
 		"SELECT ID, COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATIONS WHERE ID IS NOT NULL AND CHARACTER_SET_NAME IS NOT NULL",
 		"SELECT ID, FULL_COLLATION_NAME, CHARACTER_SET_NAME FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY WHERE ID IS NOT NULL",
 	} {
-		rows, err := d.SQL().QueryContext(ctx, query)
+		err := w.readCollations(ctx, d, query)
+		if i > 0 && db.Number(err) == 1054 {
+			break // only newer MariaDB has the number here
+		}
 		if err != nil {
-			if i > 0 && db.Number(err) == 1054 {
-				break // only newer MariaDB has the number here
-			}
-			return nil, db.Classify(op, err)
-		}
-		for rows.Next() {
-			var id uint64
-			var c collation
-			if err := rows.Scan(&id, &c.name, &c.charset); err != nil {
-				_ = rows.Close()
-				return nil, fault.Wrap(fault.Internal, op, err)
-			}
-			w.collations[id] = c
-		}
-		if err := rows.Err(); err != nil {
-			return nil, db.Classify(op, err)
+			return nil, err
 		}
 	}
 	return w, nil
+}
+
+func (w *knowledge) readCollations(ctx context.Context, d *db.DB, query string) error {
+	const op = "read collations"
+	rows, err := d.SQL().QueryContext(ctx, query)
+	if err != nil {
+		return db.Classify(op, err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var id uint64
+		var c collation
+		if err := rows.Scan(&id, &c.name, &c.charset); err != nil {
+			return fault.Wrap(fault.Internal, op, err)
+		}
+		w.collations[id] = c
+	}
+	return db.Classify(op, rows.Err())
 }
 
 // of is the character set of a collation.
@@ -122,7 +127,7 @@ func (c *knowledge) of(id uint64) (*charset, error) {
 // newCharset knows the character sets whose every character was compared with the server's own conversion.
 func newCharset(name string) (*charset, error) {
 	switch name {
-	case "utf8mb4", "utf8mb3", "utf8", "ascii":
+	case "utf8mb4", "utf8mb3", "utf8", "ascii", "binary": // binary: labels only, which SELECT gives as they are
 		return &charset{name, appendUTF8}, nil
 	case "ucs2", "utf16":
 		return &charset{name, func(dst, src []byte) ([]byte, error) { return appendUTF16(dst, src, binary.BigEndian) }}, nil

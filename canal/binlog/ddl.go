@@ -95,8 +95,18 @@ func (g *group) ddl(st canal.Statement, schema string) {
 			}
 		} else if d := g.captured(a.Table.Name); d != nil {
 			g.alarm(d, a, st.Text)
+			g.rekeyed(d, a)
 			g.cascades(st, a.Table, schema)
 		}
+	}
+}
+
+// rekeyed stops a dataset whose rows get other keys all at once, even where the columns have the names that they had: nothing
+// would take them away under their old keys.
+func (g *group) rekeyed(d *catalog.Dataset, a canal.Alteration) {
+	if i := slices.IndexFunc(d.Key, func(k string) bool { return slices.Contains(a.Dropped, k) || slices.Contains(a.Added, k) }); i >= 0 {
+		g.poison(d, fault.New(fault.Unsafe, "read binlog", "table %s has got another key column %s", a.Table.Name, d.Key[i]).
+			WithHint("declare the dataset under another name, and load it anew"))
 	}
 }
 

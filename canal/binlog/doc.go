@@ -42,15 +42,16 @@
 // # Failure
 //
 // Nothing is reconnected here: a broken connection, or one that was silent for ReadLimit, ends the stream with
-// fault.Unavailable, as does a full disk, with nothing of its transaction delivered. fault.Unsafe end it: an incident
-// event, an event of a type that isn't known and isn't marked as ignorable, a group whose end isn't known, a damaged event,
-// a row of strata_part that can't be read, a transaction without a GTID, an XA COMMIT whose PREPARE was not seen. What
-// concerns one dataset only is the Txn's Poison: a table without the dataset's key or time, or with a column that can't
-// hold its kind any more, a system versioned table, times in the form from before MySQL 5.6, a partial row image, bytes
-// that are not of the column's character set, row changes as statement text, rows before a ROLLBACK TO SAVEPOINT, a row
-// beyond MaxRowBytes, a foreign key that changes its rows unseen (below). A statement that may have changed any table (the
-// call of a function that writes; a change of a view, of a table with triggers, or with a stored function in it, as far as
-// the login may see them) is the Poison of all datasets.
+// fault.Unavailable, as does a full disk, with nothing of its transaction delivered; so does one that is alive and brings
+// nothing for as long, while its server is at another place (its binlog was reset). fault.Unsafe end it: an incident event,
+// an event of a type that isn't known and isn't marked as ignorable, a group whose end isn't known, a damaged event, a row
+// of strata_part that can't be read, a transaction without a GTID, an XA COMMIT whose PREPARE was not seen. What concerns
+// one dataset only is the Txn's Poison: a table without the dataset's key or time, or with a column that can't hold its kind
+// any more, an ALTER that takes a column of the key away or puts another one in its place, a system versioned table, times
+// in the form from before MySQL 5.6, a partial row image, bytes that are not of the column's character set, row changes as
+// statement text, rows before a ROLLBACK TO SAVEPOINT, a row beyond MaxRowBytes, a foreign key that changes its rows unseen
+// (below). A statement that may have changed any table (the call of a function that writes; a change of a view, of a table
+// with triggers, or with a stored function in it, as far as the login may see them) is the Poison of all datasets.
 //
 // Before MySQL 9.6, and on MariaDB, what ON DELETE and ON UPDATE with CASCADE or SET NULL change has no row events: Open
 // refuses a server on which a captured table has such a key, unless its dataset says that it accepts it.

@@ -221,6 +221,35 @@ func TestSource_a_place_that_was_purged_or_never_there_is_lost(t *testing.T) {
 	})
 }
 
+// TestSource_a_binlog_that_is_reset_while_it_is_read: where its file has a name that is used again, the server says nothing.
+func TestSource_a_binlog_that_is_reset_while_it_is_read_is_opened_again(t *testing.T) {
+	for _, flushes := range []int{0, 2} {
+		r := rigOn(t, localtest.Maria(t), entry)
+		d := r.dataset(catalog.Spec{Name: "entry", Table: "entry"})
+		src := r.configured(binlog.Config{Datasets: []*catalog.Dataset{d}, Endpoints: []binlog.Endpoint{r.endpoint("one", r.dsn)}, ReadLimit: 2 * time.Second})
+		for range flushes {
+			r.exec("FLUSH BINARY LOGS")
+		}
+		r.exec("INSERT INTO entry VALUES (1,'a')")
+		st := r.open(src, canal.Position{GTID: r.from})
+		xs := r.read(st)
+		r.exec("RESET MASTER")
+		r.exec("INSERT INTO entry VALUES (2,'b')")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var err error
+		for err == nil {
+			_, err = st.Next(ctx)
+		}
+		if !fault.Is(err, fault.Unavailable) || ctx.Err() != nil {
+			t.Fatal(flushes, err)
+		}
+		if _, err := src.Open(t.Context(), xs[len(xs)-1].Position); !errors.Is(err, canal.ErrLost) {
+			t.Fatal(flushes, err)
+		}
+	}
+}
+
 func TestSource_a_restored_server_is_known_by_the_digest_of_the_last_group(t *testing.T) {
 	m := localtest.Maria(t)
 	r := rigOn(t, m, entry)

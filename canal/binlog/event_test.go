@@ -91,9 +91,9 @@ func TestL11_LOAD_DATA_as_a_statement_stops_its_dataset(t *testing.T) {
 	f := newFeeder(t, mysql.MariaDBFlavor)
 	f.start(t, 1)
 	body := make([]byte, 26, 200)
-	body[8] = 4                                                                                                 // length of the schema's name
-	binary.LittleEndian.PutUint16(body[11:], 3)                                                                 // status variables
-	body = append(body, "abcshop\x00LOAD DATA LOCAL INFILE 'x' INTO TABLE `entry` FIELDS TERMINATED BY ','"...) //nolint:makezero // after the fixed part
+	body[8] = 4                                 // length of the schema's name
+	binary.LittleEndian.PutUint16(body[11:], 3) // status variables
+	body = append(body, "abcshop\x00LOAD DATA LOCAL INFILE 'x' INTO TABLE `entry` FIELDS TERMINATED BY ','"...)
 	ev := &replication.ExecuteLoadQueryEvent{}
 	if err := ev.Decode(body); err != nil {
 		t.Fatal(err)

@@ -90,6 +90,9 @@ func define(m *tableMap, fields []field, d *catalog.Dataset, table string, chars
 			}
 		}
 		c.Type = f.typeOf()
+		if i := slices.Index(form.At, k); i >= 0 && f.kind == catalog.Year {
+			c.Type = d.Columns[i].Type // the description doesn't tell a YEAR(2)
+		}
 		if err := f.dress(chars, m.labels[k]); err != nil {
 			if f.kind != catalog.Text || slices.Contains(form.At, k) {
 				return bad(keep, "column %s: %w", c.Name, err)

@@ -94,6 +94,7 @@ func columns(flavor db.Flavor) []column {
 		{"YEAR", pick("0", "1901", "2026", "2155")}, {"DATE", quoted(date)},
 		{"ENUM('a','b,c','d''e','中')", pick("'a'", "'b,c'", "'d''e'", "'中'")}, {"ENUM('é','乙') CHARACTER SET gbk", pick("'é'", "'乙'")},
 		{"SET('x','y','zä')", pick("''", "'x'", "'y,zä'", "'x,y,zä'")},
+		{"ENUM('中','b') CHARACTER SET binary", pick("'中'", "'b'", "0")}, {"SET('中','b') CHARACTER SET binary", pick("'中,b'", "'b'", "''")},
 		{"BINARY(6)", binary(6)}, {"BINARY(255)", binary(40)}, {"VARBINARY(300)", binary(300)}, {"BLOB", binary(600)}, {"LONGBLOB", binary(70000)},
 		{"CHAR(5)", text("ab 中é😀", 5)}, {"CHAR(200)", text("ab 中é😀", 9)}, {"VARCHAR(20)", text("ab 中é😀\"\t/", 20)}, {"TEXT", text("ab 中", 300)}, {"VARCHAR(300)", text("ab 中", 300)},
 		{"VARCHAR(20) CHARACTER SET latin1", text("aé€ß•", 20)}, {"CHAR(9) CHARACTER SET latin1", text("aé€ß•", 9)}, {"VARCHAR(20) CHARACTER SET gbk", text("a中文付款€", 20)}, {"VARCHAR(20) CHARACTER SET gb2312", text("a中文付款", 20)},
@@ -111,7 +112,7 @@ func columns(flavor db.Flavor) []column {
 	}
 	if flavor == db.MariaDB {
 		out = append(out,
-			column{"VARCHAR(20) COLLATE uca1400_ai_ci", text("aé中", 20)},
+			column{"VARCHAR(20) COLLATE uca1400_ai_ci", text("aé中", 20)}, column{"YEAR(2)", pick("0", "1970", "2026", "2069")},
 			column{"UUID", pick("'123e4567-e89b-12d3-a456-426655440000'", "'01890000-0000-7000-8000-000000000000'", "'00000000-0000-0000-0000-000000000000'", "UUID()")},
 			column{"INET6", pick("'::'", "'::1'", "'::ffff:1.2.3.4'", "'::1.2.3.4'", "'2001:db8::1:0:0:1'", "'1:0:2:3:4:5:6:7'", "'0:0:1::'", "'fe80::'", "'1:0:0:2::'", "'::ffff:0:0'", "'::5:0'")},
 			column{"INET4", pick("'0.0.0.0'", "'1.2.3.0'", "'255.255.255.255'")},

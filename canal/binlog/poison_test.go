@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"strata/canal"
+	"strata/canal/binlog"
 	"strata/catalog"
 	"strata/fault"
 )
@@ -21,7 +22,9 @@ func TestL11_what_can_not_be_followed_poisons_its_dataset_alone(t *testing.T) {
 		"other type":        {"ALTER TABLE entry MODIFY note VARBINARY(20)", "INSERT INTO entry VALUES (9,'x')"},
 		"signed to not":     {"ALTER TABLE entry MODIFY id INT UNSIGNED", "INSERT INTO entry VALUES (9,'x')"},
 		"other key":         {"ALTER TABLE entry DROP PRIMARY KEY, ADD PRIMARY KEY (id, note)", "INSERT INTO entry VALUES (9,'x')"},
-		"partial image":     {"SET SESSION binlog_row_image=MINIMAL", "UPDATE entry SET note='m' WHERE id=1"},
+		"key by its old name": {"ALTER TABLE entry ADD nr INT NOT NULL DEFAULT 5",
+			"ALTER TABLE entry DROP PRIMARY KEY, DROP COLUMN id, CHANGE nr id INT NOT NULL, ADD PRIMARY KEY (id)"},
+		"partial image": {"SET SESSION binlog_row_image=MINIMAL", "UPDATE entry SET note='m' WHERE id=1"},
 		"back to a savepoint": {"BEGIN", "INSERT INTO entry VALUES (7,'kept')", "SAVEPOINT s", "INSERT INTO my VALUES (1)", "INSERT INTO entry VALUES (8,'undone')",
 			"ROLLBACK TO s", "COMMIT"},
 	} {
@@ -85,5 +88,21 @@ func TestSource_alarms_on_DDL_by_others_and_not_on_stratas_own(t *testing.T) {
 	}
 	if got := all(xs); got != "e_202604 c#0 4 2026-04-01 10:00:00; " {
 		t.Fatal(got)
+	}
+}
+
+func TestCheckTables_names_what_the_stream_could_not_read(t *testing.T) {
+	r := newRig(t, "CREATE TABLE entry (id INT PRIMARY KEY)", "CREATE TABLE kept (id INT PRIMARY KEY) WITH SYSTEM VERSIONING")
+	for table, want := range map[string]string{"entry": "", "kept": "table kept is system versioned"} {
+		d := r.dataset(catalog.Spec{Name: table, Table: table})
+		err := binlog.CheckTables(t.Context(), r.db, d)
+		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || fault.HintOf(err) == "") {
+			t.Errorf("%s: %v", table, err)
+		}
+	}
+	d := r.dataset(catalog.Spec{Name: "entry", Table: "entry"})
+	d.Columns = append(d.Columns, catalog.Column{Name: "note", Collation: "gb18030_chinese_ci"}) // only MySQL has it
+	if err := binlog.CheckTables(t.Context(), r.db, d); !fault.Is(err, fault.Unsafe) || !strings.Contains(err.Error(), "column note") {
+		t.Error(err)
 	}
 }

@@ -179,13 +179,13 @@ func (g *group) undo(c *canal.Change) {
 
 // took keeps the change; beyond MaxTxnBytes of them, on disk.
 func (g *group) took(sh *shape, c *canal.Change) error {
-	switch {
-	case sh.d == g.beat:
+	switch sh.d {
+	case g.beat:
 		if c.Op != canal.Delete {
 			g.x.Beat = beatOf(&c.After)
 		}
 		return nil
-	case sh.d == g.parts:
+	case g.parts:
 		return g.part(sh, c)
 	}
 	g.touch(sh.d)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	driver "github.com/go-sql-driver/mysql"
 
 	"strata/canal"
+	"strata/db"
 	"strata/fault"
 )
 
@@ -39,7 +41,7 @@ func (s *Source) connect(ctx context.Context, e *endpoint, serverID uint32, set 
 	dialer := &net.Dialer{Timeout: s.cfg.ReadLimit}
 	syncer := replication.NewBinlogSyncer(replication.BinlogSyncerConfig{
 		ServerID: serverID, Flavor: s.flavor, Host: e.host, Port: e.port, User: e.login.User, Password: e.login.Passwd,
-		TLSConfig: e.login.TLS, HeartbeatPeriod: s.cfg.ReadLimit / 10, VerifyChecksum: true, RawModeEnabled: true,
+		TLSConfig: e.login.TLS, HeartbeatPeriod: s.cfg.ReadLimit / signsOfLife, VerifyChecksum: true, RawModeEnabled: true,
 		DisableRetrySync: true, DiscardGTIDSet: true, EventCacheCount: 1, SynchronousEventHandler: l.queue, Logger: slog.New(slog.DiscardHandler),
 		Option: func(c *client.Conn) error {
 			_, err := c.Execute("SET SESSION net_write_timeout=" + writeLimit)
@@ -139,6 +141,9 @@ func (p patient) Read(b []byte) (int, error) {
 	return p.Conn.Read(b)
 }
 
+// noNextLog is in what a server says whose binlog was reset while it sent it. What its history is by then the next Open asks.
+const noNextLog = "could not find next log"
+
 // streamError gives an error of the connection its kind. 1236 is the server's word for a place that it can't serve.
 func streamError(op string, err error) error {
 	var my *mysql.MyError
@@ -147,6 +152,9 @@ func streamError(op string, err error) error {
 		if errors.As(err, &e) || errors.Is(err, replication.ErrChecksumMismatch) {
 			return fault.New(fault.Unsafe, op, "%w", err).WithHint("the binlog is damaged or of a version that strata can't read")
 		}
+		return fault.Wrap(fault.Unavailable, op, err)
+	}
+	if strings.Contains(my.Message, noNextLog) {
 		return fault.Wrap(fault.Unavailable, op, err)
 	}
 	switch my.Code {
@@ -164,10 +172,15 @@ type stream struct {
 	source *Source
 	link   *link
 	group  *group
+	on     *db.DB // the server's pool
 	slot   int
+	quiet  int // signs of life in a row, with nothing between
 	err    error
 	closed bool
 }
+
+// signsOfLife is how many of them a server is asked for in ReadLimit.
+const signsOfLife = 10
 
 // Next is part of canal.Stream.
 func (s *stream) Next(ctx context.Context) (*canal.Txn, error) {
@@ -186,11 +199,44 @@ func (s *stream) Next(ctx context.Context) (*canal.Txn, error) {
 			s.err = err
 			return nil, err
 		}
-		if err := s.group.feed(e); err != nil {
+		if err = s.group.feed(e); err == nil {
+			err = s.silence(ctx, e)
+		}
+		if err != nil {
 			s.err = err
 			return nil, err
 		}
 	}
+}
+
+// silence ends a stream that is alive and brings nothing, where its server is at another place by its own account: one whose
+// binlog was reset goes on sending from a file that is gone. The next Open asks what became of the place.
+func (s *stream) silence(ctx context.Context, e event) error {
+	switch e.Header.EventType {
+	case replication.HEARTBEAT_EVENT, replication.HEARTBEAT_LOG_EVENT_V2:
+		s.quiet++
+	default:
+		s.quiet = 0
+	}
+	if s.quiet < signsOfLife {
+		return nil
+	}
+	s.quiet = 0
+	if at, err := db.GTIDPos(ctx, s.on); err == nil && !s.same(at) { // one that can't be asked now says nothing of its binlog
+		return fault.New(fault.Unavailable, "read binlog of "+s.link.name, "nothing comes after %q, and the server is at %q", s.group.where.String(), at)
+	}
+	return nil
+}
+
+// same reports whether a position has what the stream has delivered, and nothing else.
+func (s *stream) same(at string) bool {
+	here := s.group.where.String()
+	has, err := s.source.Reached(at, here)
+	if err != nil || !has {
+		return false
+	}
+	all, err := s.source.Reached(here, at)
+	return err == nil && all
 }
 
 // Spilled is how many bytes of the transaction in hand, and of those prepared by XA, are on disk. Any goroutine may ask.

@@ -123,11 +123,15 @@ func (c *check) at(ctx context.Context, name string, d *catalog.Dataset) (*table
 // statement is the findings for one statement.
 func (c *check) statement(ctx context.Context, st canal.Statement) ([]Finding, error) {
 	base := Finding{Line: st.Line, Statement: short(st.Text)}
+	if st.Open() {
+		base.worse(Repair, "unknown", "unknown", "a string, a name or a comment begins here and has no end; what follows it can't be read")
+		return []Finding{base}, nil
+	}
 	if st.Verb == "USE" {
 		c.schema = strings.Trim(st.After(0), "`; \n\r\t")
 		return nil, nil
 	}
-	if st.DML() {
+	if st.DML() && st.Verb != "CALL" {
 		base.Topic, base.Why = "its rows are captured as any other's", "not DDL; it must not be run with binlog_format=STATEMENT"
 		return []Finding{base}, nil
 	}
@@ -152,6 +156,11 @@ func (c *check) statement(ctx context.Context, st canal.Statement) ([]Finding, e
 		f.Dataset = d.Name
 		c.judge(&f, t, a)
 		judgeCascade(&f, d, st)
+		if a.What == "load" || a.What == "replace" {
+			if _, made := newTable(st); made != nil && made.like == "" {
+				c.judgeNew(&f, d, made)
+			}
+		}
 		out = append(out, f)
 	}
 	if len(out) == 0 {

@@ -7,9 +7,9 @@
 //
 // The effect of a statement is the one that capture itself will find in the binlog: both read it with canal.ReadStatement.
 // What a statement does to columns is told more exactly than capture can (it knows the types as they are now), never more
-// kindly: what isn't understood is Repair or Refused. Statements are taken in their order: a column that the first adds may be
-// renamed by the second. The findings are in the order of the script, one for each captured table that a statement touches,
-// and one for a statement that touches none.
+// kindly: what isn't understood, has no end, or runs what is not in the script is Repair or Refused. Statements are taken in
+// their order: a column that the first adds may be renamed by the second. The findings are in the order of the script, one
+// for each captured table that a statement touches, and one for a statement that touches none.
 //
 // # Severities
 //

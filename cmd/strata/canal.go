@@ -33,9 +33,6 @@ type CanalCmd struct {
 	Evidence CanalEvidenceCmd `cmd:"" help:"What was done to the pipeline: who, when, why."`
 }
 
-// silent is after how long without a report a leader is taken to be away.
-const silent = 15 * time.Second
-
 func withDesk(ctx context.Context, m *Main, cli *CLI, want need, f func(context.Context, *node.Node, *control.Control) error) (err error) {
 	s, err := m.open(ctx, cli, want)
 	if err != nil {
@@ -70,32 +67,33 @@ type CanalStatusCmd struct{}
 
 // Help is what --help says beyond the flags.
 func (c *CanalStatusCmd) Help() string {
-	return "Exit code 0 where every dataset is captured whole; 1 where one is stopped, or lacks changes that are being repaired."
+	return "Exit code 0 where every dataset is captured whole; 1 where one is stopped, or lacks changes that are being repaired, or\nnobody captures. Asks the control database only."
 }
 
 // Run prints what the control database knows of the capture.
 func (c *CanalStatusCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
-	return withDesk(ctx, m, cli, attachOnly, func(ctx context.Context, n *node.Node, _ *control.Control) error {
+	return withDesk(ctx, m, cli, controlOnly, func(ctx context.Context, n *node.Node, _ *control.Control) error {
 		st, err := n.CaptureState(ctx)
 		if err != nil {
 			return err
 		}
+		now := time.Now()
 		if cli.JSON {
 			err = m.printJSON(st)
 		} else {
-			err = printCapture(m.Stdout, &st, time.Now())
+			err = printCapture(m.Stdout, &st, now)
 		}
 		if err != nil {
 			return err
 		}
-		return st.Whole()
+		return st.Whole(now)
 	})
 }
 
 func printCapture(out io.Writer, st *node.CaptureState, now time.Time) error {
 	fmt.Fprintf(out, "term      %d\nleader    %s\nposition  %s\nrows      %d\n", st.Term, orNone(st.Leader), orNone(st.GTID), st.Rows)
 	if r := st.Report; r != nil {
-		fmt.Fprintf(out, "reported  %s, %s ago%s\n", when(r.At), ago(now.Sub(r.At)), map[bool]string{true: ": nobody leads now"}[now.Sub(r.At) > silent])
+		fmt.Fprintf(out, "reported  %s, %s ago%s\n", when(r.At), ago(now.Sub(r.At)), map[bool]string{true: ": nobody leads now"}[now.Sub(r.At) > node.Silent])
 		if r.Source != "" {
 			fmt.Fprintf(out, "source    %s\n", r.Source)
 		}
@@ -127,6 +125,9 @@ func printCapture(out io.Writer, st *node.CaptureState, now time.Time) error {
 		if s.Hint != "" {
 			fmt.Fprintf(out, "  hint: %s\n", plainLine(s.Hint))
 		}
+	}
+	for _, name := range st.Missing {
+		fmt.Fprintf(out, "MISSING   %s is configured, and not captured\n", name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(st.Lowered)) {
 		fmt.Fprintf(out, "LOWERED   %s: whole up to %s, until tasks %s are done\n", name, st.Lowered[name].Mark.GTID, strings.Trim(fmt.Sprint(st.Lowered[name].Tasks), "[]"))
@@ -177,7 +178,7 @@ type CanalTasksCmd struct {
 
 // Run lists tasks.
 func (c *CanalTasksCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
-	return withDesk(ctx, m, cli, attachOnly, func(ctx context.Context, _ *node.Node, desk *control.Control) error {
+	return withDesk(ctx, m, cli, controlOnly, func(ctx context.Context, _ *node.Node, desk *control.Control) error {
 		list, err := desk.AllTasks(ctx, c.Limit)
 		if err != nil || cli.JSON {
 			return m.orJSON(append([]canal.Task{}, list...), err)
@@ -196,7 +197,7 @@ func (c *taskRef) wish(ctx context.Context, m *Main, cli *CLI, w canal.Wish) err
 	if err := checkWord("--who", who(m, c.Who), maxWho); err != nil {
 		return err
 	}
-	return withDesk(ctx, m, cli, attachOnly, func(ctx context.Context, _ *node.Node, desk *control.Control) error {
+	return withDesk(ctx, m, cli, controlOnly, func(ctx context.Context, _ *node.Node, desk *control.Control) error {
 		t, err := desk.SetWish(ctx, c.Task, w, who(m, c.Who))
 		if err != nil || cli.JSON {
 			return m.orJSON(t, err)
@@ -237,7 +238,7 @@ type CanalEvidenceCmd struct {
 
 // Run lists the evidence.
 func (c *CanalEvidenceCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
-	return withDesk(ctx, m, cli, attachOnly, func(ctx context.Context, _ *node.Node, desk *control.Control) error {
+	return withDesk(ctx, m, cli, controlOnly, func(ctx context.Context, _ *node.Node, desk *control.Control) error {
 		list, err := desk.EvidenceLog(ctx, c.After, c.Limit)
 		if err != nil || cli.JSON {
 			return m.orJSON(append([]canal.Evidence{}, list...), err)

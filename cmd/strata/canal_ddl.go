@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -96,6 +97,8 @@ func readScript(path string) (_ string, err error) {
 		return "", fault.New(fault.Invalid, "read script "+path, "%w", err)
 	case len(b) > ddlLimit:
 		return "", fault.New(fault.TooLarge, "read script "+path, "it has over %d MiB", ddlLimit>>20)
+	case bytes.IndexByte(b, 0) >= 0:
+		return "", fault.New(fault.Invalid, "read script "+path, "it is no text: there is a zero byte in it").WithHint("UTF-8 is wanted, not UTF-16")
 	}
 	return string(b), nil
 }

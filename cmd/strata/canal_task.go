@@ -92,7 +92,7 @@ func (f *orderFlags) run(ctx context.Context, m *Main, cli *CLI, plan func(conte
 // warn says where nobody is there to do it.
 func (f *orderFlags) warn(ctx context.Context, m *Main, desk *control.Control) error {
 	r, ok, err := desk.Status(ctx)
-	if err == nil && (!ok || time.Since(r.At) > silent) {
+	if err == nil && (!ok || time.Since(r.At) > node.Silent) {
 		fmt.Fprintln(m.Stderr, "no leader reports; the task waits until strata serve --roles canal runs")
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -262,6 +263,30 @@ func TestCanal_status_of_a_stopped_dataset(t *testing.T) {
 	cp.Lowered = nil
 	save()
 	q.run(t, "status").want(t, 0)
+	if ok, err := q.desk.Report(ctx, 1, canal.Status{Term: 1, Leader: "host:1", At: time.Now().Add(-time.Hour)}); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	q.run(t, "status").want(t, 1, "nobody leads now", "hint: ")
+}
+
+// The other servers may be away just when somebody wants to know.
+func TestCanal_tells_what_the_control_database_knows_alone(t *testing.T) {
+	t.Parallel()
+	q := newQuiet(t)
+	q.run(t, "backfill", "orders", "--why=index was lost").want(t, 0, "is queued")
+	text, err := os.ReadFile(q.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	away := regexp.MustCompile(`(?m)^(live|archive): .*$`).ReplaceAll(text, []byte("$1: {dsn: \"x@tcp(127.0.0.1:1)/gone\"}"))
+	if err := os.WriteFile(q.path, away, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	q.run(t, "status").want(t, 0, "backfill")
+	q.run(t, "tasks").want(t, 0, "index was lost")
+	q.run(t, "evidence").want(t, 0, "index was lost")
+	q.run(t, "pause", fmt.Sprint(q.tasks(t)[0].ID)).want(t, 0, "pause")
+	q.run(t, "backfill", "orders", "--why=more").want(t, 3, "127.0.0.1:1")
 }
 
 func TestCanal_ddl_check(t *testing.T) {
@@ -283,6 +308,8 @@ func TestCanal_ddl_check(t *testing.T) {
 		t.Errorf("%s", r)
 	}
 	q.run(t, "ddl-check", script+"x").want(t, 2, "migration.sqlx")
+	write("\x89PNG\x00")
+	q.run(t, "ddl-check", script).want(t, 2, "no text")
 }
 
 // A row that was written past the binlog is nowhere behind it, until a backfill reads it from the table.

@@ -60,7 +60,8 @@ func plainLine(s string) string {
 func readKey(d *catalog.Dataset, typed string) (catalog.Key, error) {
 	key := catalog.Key(typed)
 	bad := func(err error) (catalog.Key, error) {
-		return "", fault.New(fault.Invalid, "read key", "%w", err).WithHint("the key of %s is %s; cells are joined by commas", d.Name, strings.Join(d.Key, ","))
+		return "", fault.New(fault.Invalid, "read key", "%w", err).
+			WithHint("the key of %s is %s; cells are joined by commas, and in a cell a comma is %%2C, a percent sign %%25", d.Name, strings.Join(d.Key, ","))
 	}
 	if _, _, err := db.KeyCondition(d, "t", key); err != nil {
 		return bad(err)
@@ -73,10 +74,35 @@ func readKey(d *catalog.Dataset, typed string) (catalog.Key, error) {
 	at := make([]int, len(cells))
 	for i, name := range d.Key {
 		c, _ := d.Column(name)
+		if !holds(c.Type, cells[i]) {
+			return bad(fault.New(fault.Invalid, "check value", "column %s can't be %q", name, cells[i]))
+		}
 		row.AppendString(canonicalCell(c.Type, cells[i]))
 		at[i] = i
 	}
 	return catalog.KeyOf(&row, at), nil
+}
+
+// holds reports whether a column of the type can have a value; where only the server knows, true.
+func holds(t catalog.Type, text string) bool {
+	switch t.Kind {
+	case catalog.Int, catalog.Uint:
+		n, ok := new(big.Int).SetString(text, 10)
+		if !ok || t.Kind == catalog.Uint && n.Sign() < 0 {
+			return false
+		}
+		bits := 8 * t.Size
+		if t.Kind == catalog.Int {
+			if bits--; n.Sign() < 0 {
+				n.Not(n) // -128 is as long as 127
+			}
+		}
+		return n.BitLen() <= bits
+	case catalog.Decimal:
+		r := rat(text)
+		return new(big.Rat).Sub(r, rat(r.FloatString(t.Scale))).Sign() == 0
+	}
+	return true
 }
 
 // canonicalCell is the canonical text of a value that can be of the type.

@@ -40,6 +40,24 @@ func TestReadKey_is_capture_s_form(t *testing.T) {
 	}
 }
 
+func TestReadKey_refuses_what_the_column_can_t_be(t *testing.T) {
+	byteSize := catalog.Type{Kind: catalog.Int, Size: 1}
+	for _, c := range []struct {
+		typed string
+		t     catalog.Type
+		ok    bool
+	}{
+		{"-128", byteSize, true}, {"127", byteSize, true}, {"-129", byteSize, false}, {"128", byteSize, false}, {"1.0", byteSize, false},
+		{"-1", catalog.Type{Kind: catalog.Uint, Size: 8}, false}, {"18446744073709551616", catalog.Type{Kind: catalog.Uint, Size: 8}, false},
+		{"0.50", catalog.Type{Kind: catalog.Decimal, Scale: 1}, true}, {"0.55", catalog.Type{Kind: catalog.Decimal, Scale: 1}, false},
+	} {
+		d := &catalog.Dataset{Name: "d", Columns: []catalog.Column{{Name: "k", Type: c.t}}, Key: []string{"k"}}
+		if _, err := readKey(d, c.typed); (err == nil) != c.ok || err != nil && fault.HintOf(err) == "" {
+			t.Errorf("%q as %+v: %v", c.typed, c.t, err)
+		}
+	}
+}
+
 func TestCheckRange(t *testing.T) {
 	d := &catalog.Dataset{Name: "d", Key: []string{"n", "s"}, Columns: []catalog.Column{{Name: "n", Type: catalog.Type{Kind: catalog.Int, Size: 8}},
 		{Name: "s", Type: catalog.Type{Kind: catalog.Text}, Collation: "utf8mb4_general_ci"}}}

@@ -201,7 +201,7 @@ func (c *InitCmd) report(m *Main, cli *CLI, out string, s *survey.Survey) error 
 		return m.printJSON(rep)
 	}
 	for _, r := range s.Refused {
-		fmt.Fprintf(m.Stderr, "not declared: %s: %s\n", r.Table, r.Reason)
+		fmt.Fprintf(m.Stderr, "not declared: %s: %s\n", plainLine(r.Table), plainLine(r.Reason))
 	}
 	fmt.Fprintf(m.Stdout, "%s: %d datasets of %d tables, %d refused, %d to check\n", out, len(s.Found), s.Tables, len(s.Refused), checks)
 	fmt.Fprintf(m.Stderr, "next: look at every CHECK in it, then strata check-config -c %s\n", out)

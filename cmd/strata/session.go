@@ -23,6 +23,8 @@ const (
 	// withPipeline: capture and index must go on, because the command waits for them. Where no other process does that
 	// (a demo's folder that nobody runs) this one does.
 	withPipeline
+	// controlOnly: the control database.
+	controlOnly
 	// setUp: strata's own tables are made where they are missing.
 	setUp
 )
@@ -105,8 +107,11 @@ func (m *Main) openFolder(ctx context.Context, dir string, want need, o node.Opt
 func openNode(ctx context.Context, o node.Options, stack *local.Stack, want need) (*session, error) {
 	s := &session{stack: stack, cancel: func() {}}
 	open := node.Open
-	if want == setUp {
+	switch want {
+	case setUp:
 		open = node.OpenAndSetup
+	case controlOnly:
+		open = func(_ context.Context, o node.Options) (*node.Node, error) { return node.OpenControl(o) }
 	}
 	n, err := open(ctx, o)
 	if err != nil {

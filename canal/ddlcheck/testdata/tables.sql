@@ -12,7 +12,13 @@ CREATE TABLE e_202704 (id BIGINT PRIMARY KEY, at DATETIME) PERIOD SOMETHING;
 CREATE TABLE e_202705 (id BIGINT PRIMARY KEY) SELECT 1 AS id;
 -- found: repair e/e_202705: taken as changing rows without row events: the table was filled by the statement itself | topic: the shard has to be sent anew in full (strata canal backfill) | index: the shard's documents are as before the statement until it was sent anew
 CREATE OR REPLACE TABLE entry (id BIGINT PRIMARY KEY);
--- found: notice entry/entry: the rows of entry go with replace; the new table must have the key id and the columns of the dataset | topic: no record: the rows go without row events, an alarm tells of it (rows_gone: keep) | index: the documents stay as they are
+-- found: notice entry/entry: the rows of entry go with replace; the new table must have the key id and the columns of the dataset; it lacks columns of the dataset | topic: no record: the rows go without row events, an alarm tells of it (rows_gone: keep); its envelopes have no amount, note, doc | index: the documents stay as they are; amount, note, doc null
+CREATE OR REPLACE TABLE entry (x INT);
+-- found: refused entry/entry: it has no column id; its primary key is "", the dataset's is "id" | topic: the dataset stops at the first row that is written afterwards | index: frozen until the dataset is declared anew and loaded anew
+CREATE TABLE e_202706 SELECT 1 AS id;
+-- found: refused e/e_202706: its primary key is "", the dataset's is "id" | topic: the dataset stops at the first row that is written afterwards | index: frozen until the dataset is declared anew and loaded anew
+CREATE TABLE e_202707 (id INT UNSIGNED PRIMARY KEY, at DATE NOT NULL, note BLOB);
+-- found: refused e/e_202707: its id is a uint; the dataset has a int; its at is a date; the dataset has a datetime; its note is a binary; the dataset has a text | topic: the dataset stops at the first row that is written afterwards | index: frozen until the dataset is declared anew and loaded anew
 CREATE INDEX i ON entry (amount);
 -- found: fine /: it changes no row of a table | topic:  | index: 
 TRUNCATE TABLE e_202601;
@@ -39,4 +45,4 @@ DROP DATABASE ledger;
 -- found: refused e/: every table of the schema goes | topic: nothing more is sent: the dataset stops (rows_gone: stop) | index: frozen until the dataset is repaired
 USE ledger;
 CREATE TABLE e_202702 (id BIGINT PRIMARY KEY, at DATETIME NOT NULL, note INT, FOREIGN KEY (note) REFERENCES n (id) ON UPDATE CASCADE);
--- found: refused e/e_202702: a foreign key changes its rows without row events (before MySQL 9.6) | topic: the dataset stops at this statement, and is refused at a start, unless it is declared with cascades: accept | index: frozen until the dataset is declared anew and loaded anew
+-- found: refused e/e_202702: a foreign key changes its rows without row events (before MySQL 9.6); its note is a int; the dataset has a text | topic: the dataset stops at this statement, and is refused at a start, unless it is declared with cascades: accept; the dataset stops at the first row that is written afterwards | index: frozen until the dataset is declared anew and loaded anew
