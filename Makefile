@@ -20,10 +20,10 @@ build: ## bin/strata
 setup: ## the Debian packages that the demo needs, where missing
 	@.ci/setup.sh mariadbd=mariadb-server-core
 
-setup-test: ## what the tests need, where missing: Debian packages; MySQL, a real Kafka and npm packages where they can be had
+setup-test: ## what the tests need, where missing: Debian packages; MySQL, a real Kafka and Elasticsearch, npm packages where they can be had
 	@.ci/setup.sh mariadbd=mariadb-server-core mariadb=mariadb-client-core sysbench=sysbench
 	@.ci/mysql.sh
-	@.ci/java.sh kafka connect
+	@.ci/java.sh kafka connect elastic
 	@.ci/npm.sh core/http/testdata/client
 
 demo: setup build ## the whole path on private servers; ARGS=--once ends after the proof

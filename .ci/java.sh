@@ -4,7 +4,8 @@
 # reason. A download that hangs is tried again; a folder that is there is kept.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-skip() { echo "no real Kafka: $*; the tests against it will be skipped"; exit 0; }
+names=$*
+skip() { echo "not all of $names: $*; the tests against what is missing will be skipped"; exit 0; }
 [ -n "${STRATA_CACHE:-${HOME:-}}" ] || skip "neither STRATA_CACHE nor HOME is set"
 cache=${STRATA_CACHE:-$HOME/.cache/strata}/java
 missing=()

@@ -1,8 +1,8 @@
 //go:build ignore
 
-// Stack runs the command after -- with one real Kafka for all of it, named by STRATA_TEST_KAFKA. Where there is no JVM with
-// Kafka it says why and runs the command without. It ends with the command's exit status; signals go to the command, and
-// however this process ends, the broker goes with it.
+// Stack runs the command after -- with one real Kafka and one Elasticsearch for all of it, named by STRATA_TEST_KAFKA and
+// STRATA_TEST_ELASTIC. Where there is no JVM with them it says why and runs the command without. It ends with the command's
+// exit status; signals go to the command, and however this process ends, the servers go with it.
 package main
 
 import (
@@ -44,7 +44,7 @@ func run(argv []string) int {
 			}
 		}
 	}()
-	env, end := kafka(ctx)
+	env, end := servers(ctx)
 	defer end()
 	if ctx.Err() != nil {
 		return 130
@@ -68,31 +68,68 @@ func run(argv []string) int {
 	return 0
 }
 
-// kafka starts the broker, unless the environment names one. end ends it.
-func kafka(ctx context.Context) (env []string, end func()) {
-	if os.Getenv(localtest.TestKafka) != "" {
-		return nil, func() {}
+// server is one of a program's jars.
+type server interface {
+	Kill() error
+}
+
+// servers starts those that the environment doesn't name. end ends them.
+func servers(ctx context.Context) (env []string, end func()) {
+	ends := []func(){}
+	for _, s := range []struct {
+		variable, jars string
+		start          func(*local.Home, local.Java) (server, string, error)
+	}{
+		{localtest.TestKafka, "kafka", func(h *local.Home, java local.Java) (server, string, error) {
+			k, err := h.StartJavaKafka(ctx, local.JavaKafkaConfig{Name: "kafka1", Java: java})
+			if err != nil {
+				return nil, "", err
+			}
+			return k, k.Brokers()[0], nil
+		}},
+		{localtest.TestElastic, "elastic", func(h *local.Home, java local.Java) (server, string, error) {
+			e, err := h.StartElastic(ctx, local.ElasticConfig{Name: "elastic1", Java: java})
+			if err != nil {
+				return nil, "", err
+			}
+			return e, e.URL(), nil
+		}},
+	} {
+		if os.Getenv(s.variable) != "" {
+			continue
+		}
+		address, stop, err := one(s.jars, s.start)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "no real %s for this run: %v %s\n", s.jars, err, fault.HintOf(err))
+			continue
+		}
+		env, ends = append(env, s.variable+"="+address), append(ends, stop)
 	}
-	without := func(err error) ([]string, func()) {
-		fmt.Fprintln(os.Stderr, "no real Kafka for this run:", err, fault.HintOf(err))
-		return nil, func() {}
+	return env, func() {
+		for _, stop := range ends {
+			stop()
+		}
 	}
-	java, err := local.FindJava(os.Getenv, "kafka")
+}
+
+// one starts a server in a folder of its own.
+func one(jars string, start func(*local.Home, local.Java) (server, string, error)) (address string, stop func(), err error) {
+	java, err := local.FindJava(os.Getenv, jars)
 	if err != nil {
-		return without(err)
+		return "", nil, err
 	}
 	h, remove, err := localtest.NewHome()
 	if err != nil {
-		return without(err)
+		return "", nil, err
 	}
-	k, err := h.StartJavaKafka(ctx, local.JavaKafkaConfig{Name: "kafka1", Java: java})
+	s, address, err := start(h, java)
 	if err != nil {
 		_ = h.Close()
 		remove()
-		return without(err)
+		return "", nil, err
 	}
-	return []string{localtest.TestKafka + "=" + k.Brokers()[0]}, func() {
-		_, _ = k.Kill(), h.Close() // nobody wants its data
+	return address, func() {
+		_, _ = s.Kill(), h.Close() // nobody wants its data
 		remove()
-	}
+	}, nil
 }

@@ -1,6 +1,7 @@
 // Package index is the search copy of the datasets: the interface that every index fulfils, and the form of a document.
 //
-// Adapters: index/sqlite (embedded) and, later, index/elastic. Both pass index/indextest.
+// Adapters: index/sqlite (embedded) and index/elastic (Elasticsearch 7.17). Both pass index/indextest, and give the same answers
+// to the same searches (indextest.Same).
 //
 // # Document
 //
@@ -17,11 +18,12 @@
 //
 // # Visibility (law L4)
 //
-// What Apply wrote is durable when it returns, and searchable when the next Refresh returns. A watermark says how far the
+// What Apply wrote is durable when it returns, and searchable when the next Refresh of the same process returns. A watermark says how far the
 // index is; the caller writes it only after Refresh, and a reader reads it before it searches. PutWatermark never goes
 // back: an older one is ignored.
 //
 // # What it does not do
 //
-// It never sums money; it does not retry; it does not know Kafka or MySQL.
+// It never sums money; it does not know Kafka or MySQL; it does not retry, but for what a server put off with "later", which
+// its adapter sends again within stated bounds.
 package index

@@ -83,7 +83,7 @@ type Writer interface {
 	// not the row's JSON, or whose key columns are not its Key, is Refused; so is one without After that is not Deleted, and one
 	// with other columns than the dataset's whose row doesn't have the document's Hash.
 	Apply(ctx context.Context, dataset string, docs []Document) ([]Outcome, error)
-	// Refresh makes everything applied before the call visible to Search and Scan.
+	// Refresh makes everything that this Index applied before the call visible to Search and Scan.
 	Refresh(ctx context.Context, dataset string) error
 	// PutWatermark stores w if its Version is higher than the stored one's; otherwise it does nothing and returns nil.
 	PutWatermark(ctx context.Context, w Watermark) error

@@ -1,6 +1,6 @@
-// Package local runs strata's private servers on one machine: MariaDB and MySQL processes, an in-process Kafka, a real one
-// and Kafka Connect on a JVM, inside one data folder. The demo, the tests and the benchmarks stand on it; production never
-// imports it.
+// Package local runs strata's private servers on one machine: MariaDB and MySQL processes, an in-process Kafka, and on a JVM
+// a real one, Kafka Connect and Elasticsearch, inside one data folder. The demo, the tests and the benchmarks stand on it;
+// production never imports it.
 //
 // Purpose: `strata demo` and `make test` need no set-up. Start gives a whole Stack (live, its replica offline, archive
 // with the control schema, Kafka); every address can be replaced by the environment (STRATA_LIVE_DSN,
@@ -8,7 +8,7 @@
 // started. The package also holds the tools of fault tests: Proxy (a TCP wire that can be cut), CrashFromEnv and Trap
 // (named crash points).
 //
-// Only tests and benchmarks use MySQL, JavaKafka and Connect. They are not part of a Stack, and nothing is installed for
+// Only tests and benchmarks use MySQL, JavaKafka, Connect and Elastic. They are not part of a Stack, and nothing is installed for
 // them: `make setup-test` puts MySQL's packages and the jars into a cache folder (Cache), where FindMySQL and FindJava
 // look. Where they can't be had, these say so as Unavailable, and tests are skipped with that reason.
 //

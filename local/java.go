@@ -14,7 +14,7 @@ import (
 	"strata/fault"
 )
 
-// jvmFiles are what Maven fetches the jars by, and the broker's properties.
+// jvmFiles are what Maven fetches the jars by, the broker's properties, and the program of an Elasticsearch node.
 //
 //go:embed jvm
 var jvmFiles embed.FS
@@ -25,7 +25,7 @@ type Java struct {
 	Jars    string // folder
 }
 
-// FindJava returns java (of JAVA_HOME, else of PATH) with the jars of local/jvm/<name>.xml, kafka or connect, which `make
+// FindJava returns java (of JAVA_HOME, else of PATH) with the jars of local/jvm/<name>.xml, kafka, connect or elastic, which `make
 // setup-test` puts into the cache folder: java/<name>-<hash of the file>. Unavailable: no java, or no jars.
 func FindJava(getenv func(string) string, name string) (Java, error) {
 	pom, err := jvmFiles.ReadFile("jvm/" + name + ".xml")

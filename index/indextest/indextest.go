@@ -90,13 +90,8 @@ func start(t testing.TB, open Open, d *catalog.Dataset) *suite {
 	return s
 }
 
-// with is the same index with one more dataset, for one case of a property.
-func (s *suite) with(t rapid.TB, d *catalog.Dataset, n int) *suite {
-	d.Name = fmt.Sprintf("%s%d", d.Name, n)
-	out := &suite{t: t, x: s.x, d: d, ctx: s.ctx}
-	out.ok(s.x.Ensure(s.ctx, d))
-	return out
-}
+// with is the same index for one case of a property: a new dataset for each would be a new index for each.
+func (s *suite) with(t rapid.TB) *suite { return &suite{t: t, x: s.x, d: s.d, ctx: s.ctx} }
 
 func (s *suite) ok(err error) {
 	s.t.Helper()

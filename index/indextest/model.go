@@ -136,16 +136,26 @@ type world struct {
 	rows map[string][]catalog.Row // by shard; without the deleted ones
 }
 
-func newWorld(t *rapid.T, s *suite) *world {
+// newWorld is the n-th in an index: its documents are newer than those of the worlds before it, of which live is what they
+// left; what it has no document for is deleted.
+func newWorld(t *rapid.T, s *suite, n int, live map[string]index.Document) *world {
 	w := &world{suite: s, rows: map[string][]catalog.Row{}}
 	var docs []index.Document
+	base := index.Version(n * 100)
+	for id, doc := range live {
+		doc.Version, doc.Deleted, doc.After = base, true, nil
+		docs = append(docs, doc)
+		delete(live, id)
+	}
 	for _, shard := range []string{"typed_a", "typed_b", "typed_c"} {
 		ids := rapid.SliceOfNDistinct(rapid.SampledFrom(samples("id")), 0, 10, rapid.ID).Draw(t, "ids")
 		for i, id := range ids {
 			row := drawRow(t, w.d, shard+id)
 			gone := rapid.IntRange(0, 5).Draw(t, "gone") == 0
-			docs = append(docs, Doc(w.d, shard, row, index.Version(i+1), gone))
+			doc := Doc(w.d, shard, row, base+index.Version(i+1), gone)
+			docs = append(docs, doc)
 			if !gone {
+				live[doc.ID()] = doc
 				w.rows[shard] = append(w.rows[shard], row)
 			}
 		}
@@ -156,9 +166,10 @@ func newWorld(t *rapid.T, s *suite) *world {
 
 func searchModel(t *testing.T, open Open) {
 	all, n := start(t, open, typed()), 0
+	live := map[string]index.Document{}
 	rapid.Check(t, func(rt *rapid.T) {
 		n++
-		w := newWorld(rt, all.with(rt, typed(), n))
+		w := newWorld(rt, all.with(rt), n, live)
 		for range 8 {
 			w.compare(rt)
 		}
@@ -218,6 +229,12 @@ func cells(t *testing.T, open Open) {
 	s := start(t, open, typed())
 	odd := map[string][]string{"i": {"-0"}, "dec": {"-0.00", "1.0", "007.50"}, "dbl": {"-0", "1.0"},
 		"tm": {"-00:00:00.0", "8:00:00.0"}}
+	type place struct {
+		column, id, text string
+		row              catalog.Row
+	}
+	var places []place
+	var docs []index.Document
 	for _, c := range s.d.Columns[1:] {
 		for i, v := range append(slices.Clone(samples(c.Name)), odd[c.Name]...) {
 			var row catalog.Row
@@ -232,22 +249,31 @@ func cells(t *testing.T, open Open) {
 					row.AppendNull()
 				}
 			}
-			if out := s.apply(Doc(s.d, "typed", row, 1, false)); out[0].Status != index.Applied {
-				t.Errorf("%s = %q: %+v", c.Name, v, out[0])
-				continue
-			}
-			got, err := s.x.Get(s.ctx, s.d.Name, []string{catalog.DocumentID("typed", catalog.KeyOf(&row, []int{0}))})
-			s.ok(err)
-			if len(got) != 1 || !got[0].Row.Equal(&row) {
-				t.Errorf("Get: %s = %q comes back changed", c.Name, v)
-			}
-			p, err := s.x.Search(s.ctx, index.Search{Dataset: s.d.Name, Shards: []string{"typed"}, Columns: []string{c.Name},
-				Filter: catalog.Cmp("id", catalog.Eq, id), Order: s.keyOrder(), Limit: 2})
-			s.ok(err)
-			if len(p.Rows) != 1 || p.Rows[0].Text(0) != v {
-				t.Errorf("Search: %s = %q comes back changed", c.Name, v)
-			}
+			docs = append(docs, Doc(s.d, "typed", row, 1, false))
+			places = append(places, place{c.Name, id, v, row})
 		}
+	}
+	for i, o := range s.apply(docs...) {
+		if p := places[i]; o.Status != index.Applied {
+			t.Errorf("%s = %q: %+v", p.column, p.text, o)
+		} else {
+			s.cell(p.column, p.id, p.text, p.row)
+		}
+	}
+}
+
+// cell reads one row back.
+func (s *suite) cell(column, id, text string, row catalog.Row) {
+	got, err := s.x.Get(s.ctx, s.d.Name, []string{catalog.DocumentID("typed", catalog.KeyOf(&row, []int{0}))})
+	s.ok(err)
+	if len(got) != 1 || !got[0].Row.Equal(&row) {
+		s.t.Errorf("Get: %s = %q comes back changed", column, text)
+	}
+	p, err := s.x.Search(s.ctx, index.Search{Dataset: s.d.Name, Shards: []string{"typed"}, Columns: []string{column},
+		Filter: catalog.Cmp("id", catalog.Eq, id), Order: s.keyOrder(), Limit: 2})
+	s.ok(err)
+	if len(p.Rows) != 1 || p.Rows[0].Text(0) != text {
+		s.t.Errorf("Search: %s = %q comes back changed", column, text)
 	}
 }
 
@@ -257,7 +283,7 @@ func versionsModel(t *testing.T, open Open) {
 	all, n := start(t, open, Entries()), 0
 	rapid.Check(t, func(rt *rapid.T) {
 		n++
-		s := all.with(rt, Entries(), n)
+		s := all.with(rt) // with an account of its own
 		type image struct {
 			amount int
 			gone   bool
@@ -274,19 +300,19 @@ func versionsModel(t *testing.T, open Open) {
 					im = image{rapid.IntRange(1, 1000).Draw(rt, "amount"), rapid.IntRange(0, 3).Draw(rt, "gone") == 0}
 					images[v] = im
 				}
-				docs = append(docs, Doc(s.d, "entry_202611", Entry(1, seq, im.amount, "2026-11-02", nil), v, im.gone))
+				docs = append(docs, Doc(s.d, "entry_202611", Entry(n, seq, im.amount, "2026-11-02", nil), v, im.gone))
 				newest[seq] = max(newest[seq], v)
 			}
 			s.apply(docs...)
 			seen := 0
-			s.ok(s.x.Scan(s.ctx, s.d.Name, "entry_202611", "", func(d *index.Stored) error {
+			s.ok(s.x.Scan(s.ctx, s.d.Name, "entry_202611", catalog.Key(fmt.Sprintf("%d,0", n)), func(d *index.Stored) error {
 				seen++
-				var seq int
-				if _, err := fmt.Sscanf(string(d.Key), "1,%d", &seq); err != nil {
-					return err
+				var account, seq int
+				if _, err := fmt.Sscanf(string(d.Key), "%d,%d", &account, &seq); err != nil || account != n {
+					return fmt.Errorf("key %s after %d,0: %w", d.Key, n, err)
 				}
 				im := images[newest[seq]]
-				if want := Entry(1, seq, im.amount, "2026-11-02", nil); d.Version != newest[seq] || d.Deleted != im.gone || !d.Row.Equal(&want) {
+				if want := Entry(n, seq, im.amount, "2026-11-02", nil); d.Version != newest[seq] || d.Deleted != im.gone || !d.Row.Equal(&want) {
 					return fmt.Errorf("seq %d has version %d, want %d", seq, d.Version, newest[seq])
 				}
 				return nil

@@ -35,11 +35,12 @@ for f in "$0"/h/*.pid; do
 done
 rm -rf "$0"`
 
-// state is what must outlive one test: the servers of Shared, SharedMySQL and SharedKafka, and the counter behind Schema's names.
+// state is what must outlive one test: the servers of Shared, SharedMySQL, SharedKafka and SharedElastic, and the counter behind Schema's names.
 var state struct {
 	maria   shared[*local.Maria]
 	mysql   shared[*local.MySQL]
 	kafka   shared[*local.JavaKafka]
+	elastic shared[*local.Elastic]
 	schemas atomic.Int64
 }
 

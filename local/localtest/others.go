@@ -15,6 +15,9 @@ import (
 // TestKafka is the environment's variable with the brokers of a real Kafka for a whole run of tests: host:port, by commas.
 const TestKafka = "STRATA_TEST_KAFKA"
 
+// TestElastic is the same with the URL of a real Elasticsearch.
+const TestElastic = "STRATA_TEST_ELASTIC"
+
 // SharedMySQL is the same with MySQL. Where there is none, the test is skipped and says what is missing.
 func SharedMySQL(t testing.TB) *local.MySQL {
 	t.Helper()
@@ -76,6 +79,35 @@ func StartKafka(t testing.TB, h *local.Home, cfg local.JavaKafkaConfig) *local.J
 	}
 	t.Cleanup(func() { kill(t, k) })
 	return k
+}
+
+// SharedElastic is the URL of a real Elasticsearch: that of STRATA_TEST_ELASTIC, which other packages' tests use at the same
+// time, else one for the test binary. Where there is no JVM with Elasticsearch, the test is skipped and says what is missing.
+// An index with a prefix by Unique is alone in it. A test that stops its node starts it by StartElastic.
+func SharedElastic(t testing.TB) (url string) {
+	t.Helper()
+	if given := os.Getenv(TestElastic); given != "" {
+		return given
+	}
+	java := findJava(t, "elastic")
+	return state.elastic.get(t, func(ctx context.Context, h *local.Home) (*local.Elastic, error) {
+		return h.StartElastic(ctx, local.ElasticConfig{Name: "shared", Java: java})
+	}).URL()
+}
+
+// StartElastic starts an Elasticsearch in h and kills it at the end of the test; Java is found. Where there is no JVM with
+// Elasticsearch, the test is skipped and says what is missing.
+func StartElastic(t testing.TB, h *local.Home, cfg local.ElasticConfig) *local.Elastic {
+	t.Helper()
+	cfg.Java = findJava(t, "elastic")
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	e, err := h.StartElastic(ctx, cfg)
+	if err != nil {
+		fatal(t, err)
+	}
+	t.Cleanup(func() { kill(t, e) })
+	return e
 }
 
 // StartConnect does so with a Kafka Connect worker.
