@@ -93,6 +93,7 @@ func (k *checker) run(ctx context.Context) {
 		k.tables(ctx, live)
 	}
 	k.kafka(ctx)
+	k.index(ctx)
 }
 
 // closeAll closes what was opened; the check is over, so nobody waits for its error.

@@ -37,6 +37,8 @@ type Config struct {
 	Kafka Kafka `yaml:"kafka"`
 	// Capture says how the binlog becomes records.
 	Capture Capture `yaml:"capture,omitempty"`
+	// Index says where the search copy is. Default: embedded, in Data.
+	Index Index `yaml:"index,omitempty"`
 	// Ledger says that the core's own tables (account, transfer, entry) are datasets too. Default false.
 	Ledger bool `yaml:"ledger,omitempty"`
 	// Core says how that ledger runs.
@@ -161,7 +163,7 @@ func messageOf(err error) error {
 }
 
 // Environment overrides the servers from the environment names STRATA_LIVE_DSN, STRATA_OFFLINE_DSN, STRATA_ARCHIVE_DSN,
-// STRATA_CONTROL_DSN, STRATA_KAFKA (brokers, by commas) and STRATA_DATA. A DSN with a password replaces the password file
+// STRATA_CONTROL_DSN, STRATA_KAFKA (brokers, by commas), STRATA_ELASTIC (URL) and STRATA_DATA. A DSN with a password replaces the password file
 // too.
 func (c *Config) Environment(getenv func(string) string) {
 	server := func(name string, to *Server) {
@@ -183,6 +185,14 @@ func (c *Config) Environment(getenv func(string) string) {
 	server("STRATA_CONTROL_DSN", &c.Control)
 	if v := getenv("STRATA_DATA"); v != "" {
 		c.Data = v
+	}
+	if v := getenv("STRATA_ELASTIC"); v != "" {
+		one := Elastic{URL: v}
+		if e := c.Index.Elastic; e != nil {
+			one = *e
+			one.URL = v
+		}
+		c.Index.Elastic = &one
 	}
 	if v := getenv("STRATA_KAFKA"); v != "" {
 		c.Kafka.Brokers = nil
@@ -211,6 +221,7 @@ func (c *Config) complete() (list problems) {
 	c.Offline.check(&list)
 	c.Kafka.check(&list)
 	c.Capture.check(&list)
+	c.Index.check(&list)
 	for _, v := range []struct {
 		name  string
 		value int64

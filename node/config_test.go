@@ -90,6 +90,9 @@ func TestConfig(t *testing.T) {
 		{"an unknown compression is refused", strings.Replace(goodConfig, "kafka: {", "kafka: {compression: brotli, replication_factor: -1, ", 1), []string{"brotli", "replication_factor"}},
 		{"half a certificate is refused", strings.Replace(goodConfig, "kafka: {", "kafka: {tls: {cert: /no/such/cert}, ", 1), []string{"belong together", "/no/such/cert"}},
 		{"a login without a password is refused", strings.Replace(goodConfig, "kafka: {", "kafka: {sasl: {mechanism: GSSAPI}, ", 1), []string{"GSSAPI", "sasl.user", "sasl.password"}},
+		{"an index at no URL is refused", goodConfig + "index: {elastic: {url: \"es1:9200:" + secret + "\", user: a}}\n", []string{"index.elastic", "no URL", "user and password go together"}},
+		{"a URL with a password is refused", goodConfig + "index: {elastic: {url: \"ftp://a:" + secret + "@es1\"}}\n", []string{"index.elastic", "keys of their own"}},
+		{"an index of another kind is refused", goodConfig + "index: {solr: {}}\n", []string{"strata.yaml:7", "solr"}},
 		{"a dataset named like the ledger's is refused", goodConfig + "  - name: entry\nledger: true\n", []string{"entry"}},
 		{"a password file that is not there is named", strings.Replace(goodConfig, "archive: {", "archive: {password_file: /no/such/file, ", 1), []string{"archive", "/no/such/file"}},
 	} {
@@ -188,13 +191,14 @@ func TestEnvironmentOverrides(t *testing.T) {
 	env := map[string]string{
 		"STRATA_LIVE_DSN": "a@tcp(env:1)/live", "STRATA_OFFLINE_DSN": "a@tcp(env:2)/live", "STRATA_ARCHIVE_DSN": "a@tcp(env:3)/arch",
 		"STRATA_CONTROL_DSN": "a@tcp(env:4)/ctl", "STRATA_KAFKA": "k1:9092, k2:9092", "STRATA_DATA": "/env",
+		"STRATA_ELASTIC": "http://env:9200",
 	}
 	c, err := node.Parse([]byte(goodConfig), "strata.yaml", func(name string) string { return env[name] })
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.Live.DSN != env["STRATA_LIVE_DSN"] || c.Offline.DSN != env["STRATA_OFFLINE_DSN"] || c.Archive.DSN != env["STRATA_ARCHIVE_DSN"] ||
-		c.Control.DSN != env["STRATA_CONTROL_DSN"] || c.Data != "/env" || !reflect.DeepEqual(c.Kafka.Brokers, []string{"k1:9092", "k2:9092"}) {
+		c.Control.DSN != env["STRATA_CONTROL_DSN"] || c.Index.Elastic == nil || c.Index.Elastic.URL != env["STRATA_ELASTIC"] || c.Data != "/env" || !reflect.DeepEqual(c.Kafka.Brokers, []string{"k1:9092", "k2:9092"}) {
 		t.Errorf("%+v", c)
 	}
 	t.Run("one server takes the place of all endpoints", func(t *testing.T) {

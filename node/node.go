@@ -17,7 +17,7 @@ import (
 	"strata/catalog"
 	"strata/db"
 	"strata/fault"
-	"strata/index/sqlite"
+	"strata/index"
 	"strata/router"
 	routermysql "strata/router/mysql"
 	syncer "strata/sync"
@@ -50,19 +50,20 @@ type Node struct {
 	archive  *db.DB // Reader
 	datasets []*catalog.Dataset
 	viewer   *routermysql.Viewer
-	index    *sqlite.Index
+	index    index.Index
 	router   *router.Router
 
 	ledgerClock func() time.Time
 	firstDay    time.Time
 	place       string
 
-	mu     sync.Mutex
-	pools  map[string]*db.DB // opened when needed
-	absent map[string]error  // datasets that are left out, and why
-	leader *canal.Leader     // while its role runs
-	sync   *syncer.Sync      // the same
-	closed bool
+	mu        sync.Mutex
+	pools     map[string]*db.DB // opened when needed
+	indexKind string            // in the name of the consumer group
+	absent    map[string]error  // datasets that are left out, and why
+	leader    *canal.Leader     // while its role runs
+	sync      *syncer.Sync      // the same
+	closed    bool
 }
 
 // Open connects to the servers and completes the datasets. Errors: fault.Unavailable, Denied (a server), Unsafe (its
@@ -249,8 +250,8 @@ func (n *Node) resolve(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	var err error
-	if n.index, err = sqlite.Open(ctx, sqlite.Config{Dir: n.IndexDir(), At: n.at}); err != nil {
+	err := n.openIndex(ctx)
+	if err != nil {
 		return err
 	}
 	n.router, err = n.newRouter()
@@ -300,7 +301,7 @@ func (n *Node) Dataset(name string) (*catalog.Dataset, error) {
 func (n *Node) Router() *router.Router { return n.router }
 
 // Index is the search copy.
-func (n *Node) Index() *sqlite.Index { return n.index }
+func (n *Node) Index() index.Index { return n.index }
 
 // Config is the effective configuration.
 func (n *Node) Config() Config { return n.cfg }

@@ -195,7 +195,7 @@ func (n *Node) runSync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	feed, err := synckafka.New(synckafka.Config{Brokers: n.cfg.Kafka.Brokers, Index: "sqlite", Security: security})
+	feed, err := synckafka.New(synckafka.Config{Brokers: n.cfg.Kafka.Brokers, Index: n.indexKind, Security: security})
 	if err != nil {
 		return err
 	}

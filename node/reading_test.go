@@ -23,13 +23,20 @@ import (
 
 // TestL4_read_your_writes: a heartbeat taken after a commit is a position; an index that says it has reached it finds
 // the commit.
-func TestL4_read_your_writes(t *testing.T) {
+func TestL4_read_your_writes(t *testing.T) { readYourWrites(t, "") }
+
+// TestL4_read_your_writes_in_Elasticsearch: the same.
+func TestL4_read_your_writes_in_Elasticsearch(t *testing.T) {
+	readYourWrites(t, fmt.Sprintf("index: {elastic: {url: %q, prefix: read_your_writes}}\n", localtest.SharedElastic(t)))
+}
+
+func readYourWrites(t *testing.T, more string) {
 	const writers, writes = 4, 50
 	r := newRig(t)
 	localtest.Exec(t, r.live, "CREATE TABLE note (id INT PRIMARY KEY, note VARCHAR(40) CHARACTER SET ascii COLLATE ascii_bin NOT NULL)")
 	localtest.Exec(t, r.live, "INSERT INTO note SELECT seq, 'old' FROM seq_1_to_3000")
 	localtest.Exec(t, r.live, "ANALYZE TABLE note")
-	n := r.open(t, r.config(t, "scan_rows: 1\ndatasets: [{name: note}]\n"))
+	n := r.open(t, r.config(t, more+"scan_rows: 1\ndatasets: [{name: note}]\n"))
 	run(t, n, node.Roles{Canal: true, Sync: true})
 	indexed(t, n)
 	beats, err := db.Open(t.Context(), db.Config{DSN: r.stack.Addresses.Live.DSN, Name: "live", Store: catalog.Live, Purpose: db.Writer})

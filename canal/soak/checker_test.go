@@ -3,6 +3,7 @@ package soak
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -60,6 +61,14 @@ func (c *checker) last() (beat uint64) {
 
 // read takes what has come since the last call.
 func (c *checker) read(client sarama.Client) error { return c.readTo(client, nil) }
+
+// unlessMoving is an error, or nil where Kafka was just started and its partitions have no leader yet.
+func unlessMoving(client sarama.Client, err error) error {
+	if errors.Is(err, sarama.ErrNotLeaderForPartition) || errors.Is(err, sarama.ErrLeaderNotAvailable) {
+		return client.RefreshMetadata()
+	}
+	return err
+}
 
 // readTo does so up to some offsets, by partition; nil: the ends.
 func (c *checker) readTo(client sarama.Client, ends []int64) error {

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
+	"time"
 
 	"strata/catalog"
 	"strata/fault"
@@ -135,8 +137,32 @@ func (x *Index) getState(ctx context.Context, op string, ids ...string) ([]gotte
 	return x.mget(ctx, op, request{method: http.MethodPost, path: "/" + x.names.state() + "/_mget", body: obj{"ids": ids}}, len(ids))
 }
 
+// startTries is how often a read by id is tried on a shard that is just being started, somebody having made its index; the
+// pauses between begin with startPause and double.
+const (
+	startTries = 7
+	startPause = 50 * time.Millisecond
+)
+
 // mget reads documents by id and refuses an answer that lacks one of them or could not read it.
-func (x *Index) mget(ctx context.Context, op string, r request, n int) ([]gotten, error) {
+func (x *Index) mget(ctx context.Context, op string, r request, n int) (docs []gotten, err error) {
+	for try := range startTries {
+		if docs, err = x.mgetOnce(ctx, op, r, n); !starting(err) {
+			break
+		}
+		if late := x.cfg.Pause(ctx, startPause<<try); late != nil {
+			break
+		}
+	}
+	return docs, err
+}
+
+// starting reports whether an error says that a shard is not started yet.
+func starting(err error) bool {
+	return fault.Is(err, fault.Unavailable) && (strings.Contains(err.Error(), "illegal_index_shard_state_exception") || strings.Contains(err.Error(), "no_shard_available_action_exception"))
+}
+
+func (x *Index) mgetOnce(ctx context.Context, op string, r request, n int) ([]gotten, error) {
 	var answer struct {
 		Docs []gotten `json:"docs"`
 	}

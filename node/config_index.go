@@ -1,0 +1,90 @@
+package node
+
+import (
+	"context"
+	"net/url"
+	"os"
+
+	"strata/index/elastic"
+	"strata/index/sqlite"
+)
+
+// Index says where the search copy of the datasets is.
+type Index struct {
+	// Elastic is an Elasticsearch 7.17. Absent: the embedded index, in the data folder.
+	Elastic *Elastic `yaml:"elastic,omitempty"`
+}
+
+// Elastic is an Elasticsearch.
+type Elastic struct {
+	// URL of a node, or of what stands before several; http or https.
+	URL string `yaml:"url"`
+	// Prefix begins the names of strata's indices. Default strata. Two pipelines in one Elasticsearch need two.
+	Prefix string `yaml:"prefix,omitempty"`
+	// User and Password for basic authentication. Default: none.
+	User     string `yaml:"user,omitempty"`
+	Password Secret `yaml:"password,omitempty"`
+}
+
+func (x *Index) check(list *problems) {
+	e := x.Elastic
+	if e == nil {
+		return
+	}
+	bad := func(at, format string, args ...any) { list.add("index.elastic."+at, "index.elastic: "+format, args...) }
+	switch u, err := url.Parse(e.URL); {
+	case err == nil && u.User != nil:
+		bad("url", "a URL with a password is seen by others: user and password have keys of their own")
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https": // without it: it may have a password all the same
+		bad("url", "it is no URL such as http://127.0.0.1:9200")
+	}
+	if err := e.Password.check(); err != nil {
+		bad("password", "%w", err)
+	}
+	if (e.User == "") != (e.Password == Secret{}) {
+		bad("user", "user and password go together")
+	}
+}
+
+// openIndex opens the search copy.
+func (n *Node) openIndex(ctx context.Context) (err error) {
+	e := n.cfg.Index.Elastic
+	if e == nil {
+		n.indexKind = "sqlite"
+		n.index, err = sqlite.Open(ctx, sqlite.Config{Dir: n.IndexDir(), At: n.at})
+		return err
+	}
+	n.indexKind = "elastic"
+	x, err := e.open(ctx, os.Getenv, elastic.Config{Log: n.log, Now: n.now})
+	if err == nil {
+		n.index = x
+	}
+	return err
+}
+
+// open asks the server who it is.
+func (e *Elastic) open(ctx context.Context, getenv func(string) string, cfg elastic.Config) (*elastic.Index, error) {
+	password, err := e.Password.Read("the password of Elasticsearch", getenv)
+	if err != nil {
+		return nil, err
+	}
+	cfg.URL, cfg.Prefix, cfg.User, cfg.Password = e.URL, e.Prefix, e.User, string(password)
+	return elastic.Open(ctx, cfg)
+}
+
+// index asks the Elasticsearch of the configuration who it is.
+func (k *checker) index(ctx context.Context) {
+	e := k.cfg.Index.Elastic
+	if e == nil {
+		return
+	}
+	x, err := e.open(ctx, k.r.Getenv, elastic.Config{})
+	if err == nil {
+		err = x.Close()
+	}
+	if err != nil {
+		k.list.addAll("index.elastic.url", err)
+		return
+	}
+	k.servers = append(k.servers, "elastic: "+e.URL)
+}
