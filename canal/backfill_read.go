@@ -26,7 +26,7 @@ func (r *reader) run() {
 	if r.holding.Store != catalog.Live && !r.place() {
 		return
 	}
-	key := r.d.KeyIndexes()
+	keys := keyer{own: r.d.KeyIndexes()}
 	for {
 		if !r.roomFor() {
 			return
@@ -45,8 +45,9 @@ func (r *reader) run() {
 			return
 		}
 		c := &chunk{Chunk: got, keys: make([]catalog.Key, len(got.Rows))}
+		at := keys.place(got.Form)
 		for i := range got.Rows {
-			c.keys[i] = catalog.KeyOf(&got.Rows[i], key)
+			c.keys[i] = catalog.KeyOf(&got.Rows[i], at)
 			c.bytes += int64(got.Rows[i].Size() + 24*len(r.d.Columns) + 100)
 		}
 		r.o.unsent.Add(c.bytes)

@@ -100,7 +100,7 @@ func (o *office) emit(ctx context.Context, f *fill) error {
 		if beat, ok := f.touched[name]; f.live() && (left[name.key] || ok && beat >= c.Beat) {
 			continue
 		}
-		if err := o.t.sendRow(f.l, f.place.Shard, &c.Rows[c.at], nowMs); err != nil {
+		if err := o.t.sendRow(f.l, f.place.Shard, c.Form, &c.Rows[c.at], nowMs); err != nil {
 			if !ofDataset(err) {
 				return err
 			}

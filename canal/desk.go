@@ -158,7 +158,8 @@ type TableShard struct {
 
 // Chunk is rows that were read in one snapshot of the store that owns them, in the order of the primary key.
 type Chunk struct {
-	Rows []catalog.Row // with the dataset's columns
+	Rows []catalog.Row
+	Form *Form // of Rows; nil: the dataset's own columns
 	// Beat is the captured server's heartbeat in the same snapshot; for an archive's chunk it is 0: its rows don't change.
 	Beat uint64
 	Last catalog.Key // of the last row
@@ -178,6 +179,7 @@ type Found struct {
 type Locked struct {
 	Before, After string  // GTID sets of the captured server
 	Found         []Found // by key
+	Form          *Form   // of the rows in Found; nil: the dataset's own columns
 }
 
 // Tables reads rows of the captured server and of the archives by the rules of the stores: never a part that its store

@@ -102,18 +102,23 @@ type keyer struct {
 	at   []int
 }
 
+// place is where rows of a form have the key's columns.
+func (k *keyer) place(form *Form) []int {
+	if form == nil {
+		return k.own
+	}
+	if k.form != form {
+		k.form, k.at = form, make([]int, len(k.own))
+		for i, own := range k.own {
+			k.at[i] = form.At[own]
+		}
+	}
+	return k.at
+}
+
 // of returns the keys that a change concerns.
 func (k *keyer) of(c *Change) (keys [2]catalog.Key, n int) {
-	at := k.own
-	if c.Form != nil {
-		if k.form != c.Form {
-			k.form, k.at = c.Form, make([]int, len(k.own))
-			for i, own := range k.own {
-				k.at[i] = c.Form.At[own]
-			}
-		}
-		at = k.at
-	}
+	at := k.place(c.Form)
 	if c.Op != Insert {
 		keys[n], n = catalog.KeyOf(&c.Before, at), n+1
 	}

@@ -14,8 +14,8 @@
 //
 // # What a record has
 //
-// A row is written in the columns of its table at that place of the binlog (Form), so a column that DDL added, dropped or
-// renamed is in the record as it was; the hash is of the dataset's columns. Masks are applied first: the hash and sizes are
+// A row is written in the columns of its table at that place of the binlog, or when it was read from it (Form), so a column
+// that DDL added, dropped or renamed is in the record as it was; the hash is of the dataset's columns. Masks are applied first: the hash and sizes are
 // the masked row's, and no unmasked byte leaves the process. With Envelope WithSchema every key and value carries Kafka
 // Connect's schema of its Form. A value over MaxRecordBytes becomes a Letter in DeadLetters(dataset): key, table, GTID and
 // size, without the row; it has no number there, and the dataset's topic has nothing in its place. With Boundaries each

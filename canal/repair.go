@@ -287,7 +287,7 @@ func (o *office) repairOne(r *reading, nowMs int64) error {
 	default:
 		var err error
 		if f.Row != nil {
-			err = o.t.sendRow(r.l, k.Shard, f.Row, nowMs)
+			err = o.t.sendRow(r.l, k.Shard, r.found.Form, f.Row, nowMs)
 		} else {
 			err = o.t.sendAbsent(r.l, k.Shard, k.Key, nowMs)
 		}

@@ -98,7 +98,7 @@ func TestSchemas_fit_every_record(t *testing.T) {
 	tm, k := keeping(t, Config{Datasets: []*catalog.Dataset{d, &all}, Envelope: WithSchema})
 	send(t, tm, &Txn{GTID: "0-1-9", Time: 1, Changes: []Change{{Dataset: d, Shard: "payment", Op: Update, Before: payment(1), After: payment(2)},
 		{Dataset: &all, Shard: "all", Op: Update, Before: row, After: row}}})
-	if err := tm.sendRow(tm.lanes[1], "all", &row, 1); err != nil {
+	if err := tm.sendRow(tm.lanes[1], "all", nil, &row, 1); err != nil {
 		t.Fatal(err)
 	}
 	if err := tm.sendAbsent(tm.lanes[1], "all", "1", 1); err != nil {

@@ -141,8 +141,8 @@ func (t *term) put(l *lane, r Record, op Op) {
 
 // sendRow queues a row that was read from its store (KindBackfill, op r): its image is newer than all that was sent of it.
 // One that is too large becomes a letter.
-func (t *term) sendRow(l *lane, table string, r *catalog.Row, nowMs int64) error {
-	s, err := t.shapeOf(l, nil)
+func (t *term) sendRow(l *lane, table string, form *Form, r *catalog.Row, nowMs int64) error {
+	s, err := t.shapeOf(l, form)
 	if err != nil {
 		return err
 	}

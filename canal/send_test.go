@@ -86,7 +86,7 @@ func TestEnvelopes_are_as_Debezium_documents_them(t *testing.T) {
 	send(t, tm, story(d))
 	l := tm.lanes[0]
 	row := cells("7", "Read", "NULL")
-	if err := tm.sendRow(l, "customers", &row, 1_700_000_000_456); err != nil {
+	if err := tm.sendRow(l, "customers", nil, &row, 1_700_000_000_456); err != nil {
 		t.Fatal(err)
 	}
 	if err := tm.sendAbsent(l, "customers", "8", 1_700_000_000_456); err != nil {
@@ -209,7 +209,7 @@ func TestL11_a_row_beyond_the_limit_becomes_a_letter_and_its_dataset_goes_on(t *
 		tm, k := keeping(t, Config{Datasets: []*catalog.Dataset{d}, MaxRecordBytes: c.limit, Boundaries: true})
 		send(t, tm, one)
 		row := cells("1", note+strings.Repeat("x", 300), "NULL")
-		if err := tm.sendRow(tm.lanes[0], "customers", &row, 5); err != nil {
+		if err := tm.sendRow(tm.lanes[0], "customers", nil, &row, 5); err != nil {
 			t.Fatal(err)
 		}
 		send(t, tm, &Txn{GTID: "0-1-2", Changes: []Change{{Dataset: d, Shard: "customers", Op: Insert, After: cells("2", "small", "NULL")}}})

@@ -188,7 +188,7 @@ func TestL11_masked_values_never_leave_the_process(t *testing.T) {
 		{Dataset: d, Shard: "customers", Op: Update, Ordinal: 1, Before: row, After: row},
 		{Dataset: d, Shard: "customers", Op: Delete, Ordinal: 3, Before: row},
 		{Dataset: d, Form: moved, Shard: "customers", Op: Insert, Ordinal: 4, After: cells("topsecret9876", "seen", "topsecret", "7", "topsecret@x")}}})
-	if err := tm.sendRow(tm.lanes[0], "customers", &row, 1); err != nil {
+	if err := tm.sendRow(tm.lanes[0], "customers", nil, &row, 1); err != nil {
 		t.Fatal(err)
 	}
 	tm.cfg.MaxRecordBytes = 10
@@ -252,7 +252,7 @@ func TestSendRow_stops_nothing_and_numbers_on(t *testing.T) {
 	tm.lanes[0].parts[0].number = 41
 	row := cells("1", "x", "NULL")
 	for range 2 {
-		if err := tm.sendRow(tm.lanes[0], "customers", &row, 1); err != nil {
+		if err := tm.sendRow(tm.lanes[0], "customers", nil, &row, 1); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,35 +9,46 @@ import (
 	"strata/fault"
 )
 
-// Describe reads a table's columns in their order, invisible and generated ones too, and its primary key's columns in
-// the key's order (none: an empty slice). Errors: NotFound for no such table; Invalid, naming the column, for a type that
-// strata doesn't know.
-func Describe(ctx context.Context, d *DB, table string) ([]catalog.Column, []string, error) {
-	op := "describe " + d.cfg.Name + " table " + table
-	rows, err := d.pool.QueryContext(ctx, `SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, COLLATION_NAME,
+// Columns reads a table's columns in their order, over any connection to its server. Errors: those of Describe.
+func Columns(ctx context.Context, on interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}, op, schema, table string) ([]catalog.Column, error) {
+	rows, err := on.QueryContext(ctx, `SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, COLLATION_NAME,
 		NUMERIC_PRECISION, NUMERIC_SCALE, DATETIME_PRECISION, CHARACTER_OCTET_LENGTH
-		FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=? AND TABLE_NAME=? ORDER BY ORDINAL_POSITION`, d.Schema(), table)
+		FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=? AND TABLE_NAME=? ORDER BY ORDINAL_POSITION`, schema, table)
 	if err != nil {
-		return nil, nil, classify(ctx, op, err)
+		return nil, classify(ctx, op, err)
 	}
 	defer func() { _ = rows.Close() }()
 	var cols []catalog.Column
 	for rows.Next() {
 		var c serverColumn
 		if err := rows.Scan(&c.name, &c.dataType, &c.columnType, &c.nullable, &c.collation, &c.precision, &c.scale, &c.fsp, &c.octets); err != nil {
-			return nil, nil, fault.Wrap(fault.Internal, op, err)
+			return nil, fault.Wrap(fault.Internal, op, err)
 		}
 		t, err := c.typ()
 		if err != nil {
-			return nil, nil, fault.Wrap(fault.Invalid, op, err)
+			return nil, fault.Wrap(fault.Invalid, op, err)
 		}
 		cols = append(cols, catalog.Column{Name: c.name, Type: t, Nullable: c.nullable == "YES", Collation: c.collation.String})
 	}
 	if err := rows.Err(); err != nil {
-		return nil, nil, classify(ctx, op, err)
+		return nil, classify(ctx, op, err)
 	}
 	if len(cols) == 0 {
-		return nil, nil, fault.New(fault.NotFound, op, "schema %s has no such table", d.Schema())
+		return nil, fault.New(fault.NotFound, op, "schema %s has no such table", schema)
+	}
+	return cols, nil
+}
+
+// Describe reads a table's columns in their order, invisible and generated ones too, and its primary key's columns in
+// the key's order (none: an empty slice). Errors: NotFound for no such table; Invalid, naming the column, for a type that
+// strata doesn't know.
+func Describe(ctx context.Context, d *DB, table string) ([]catalog.Column, []string, error) {
+	op := "describe " + d.cfg.Name + " table " + table
+	cols, err := Columns(ctx, d.pool, op, d.Schema(), table)
+	if err != nil {
+		return nil, nil, err
 	}
 	key, err := d.pool.QueryContext(ctx, `SELECT COLUMN_NAME FROM information_schema.STATISTICS
 		WHERE TABLE_SCHEMA=? AND TABLE_NAME=? AND INDEX_NAME='PRIMARY' ORDER BY SEQ_IN_INDEX`, d.Schema(), table)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,7 +20,8 @@ type checker struct {
 	newest map[string]float64        // by key: the highest v that was seen, of deletes too
 	parts  []checkedPart
 	counts map[string]int                         // records by kind
-	undone bool                                   // the source's crashes may have undone what its binlog says: a row read from it may be older
+	gtids  map[string]uint64                      // by key: the number of the last change's GTID
+	undone bool                                   // the source's crashes may have undone what its binlog says: a row read from it, or in a later transaction, may be older
 	forks  bool                                   // the source's history was replaced by another one, in which v begins again
 	after  func(row map[string]any, value []byte) // looks at each row that a change leaves; nil: nothing does
 	holes  bool                                   // records are taken away: what is missing must be repaired
@@ -37,7 +39,7 @@ type checkedPart struct {
 }
 
 func newChecker(topic string, partitions int) *checker {
-	return &checker{topic: topic, rows: map[string]map[string]any{}, newest: map[string]float64{}, parts: make([]checkedPart, partitions), counts: map[string]int{}}
+	return &checker{topic: topic, rows: map[string]map[string]any{}, newest: map[string]float64{}, gtids: map[string]uint64{}, parts: make([]checkedPart, partitions), counts: map[string]int{}}
 }
 
 func (c *checker) fault(format string, args ...any) {
@@ -162,8 +164,20 @@ func (c *checker) take(p int, m *sarama.ConsumerMessage) {
 		at.number = number
 	}
 	if kind == "c" || kind == "b" {
-		c.image(p, m)
+		c.image(p, m, kind == "c" && c.later(string(m.Key), string(h["g"])))
 	}
+}
+
+// later reports whether a change of a key is of a later transaction than the one before it, and remembers it.
+func (c *checker) later(key, g string) bool {
+	gtid, _, _ := strings.Cut(g, "#")
+	n, err := strconv.ParseUint(gtid[strings.LastIndexAny(gtid, "-:")+1:], 10, 64)
+	if err != nil {
+		c.fault("a change of %s has GTID %q", key, g)
+	}
+	was := c.gtids[key]
+	c.gtids[key] = n
+	return n > was
 }
 
 // resume takes the last number, and whether what was missing before it is repaired.
@@ -187,8 +201,8 @@ func (c *checker) resume(at *checkedPart, m *sarama.ConsumerMessage) {
 	}
 }
 
-// image applies a row image; v of the row never goes back.
-func (c *checker) image(p int, m *sarama.ConsumerMessage) {
+// image applies a row image; v of the row never goes back, but where the source itself went back.
+func (c *checker) image(p int, m *sarama.ConsumerMessage, later bool) {
 	var e struct {
 		Op            string          `json:"op"`
 		Before, After map[string]any  `json:"-"`
@@ -206,7 +220,7 @@ func (c *checker) image(p int, m *sarama.ConsumerMessage) {
 		row = e.Before
 	}
 	if v, ok := row["v"].(float64); ok {
-		if v < c.newest[key] && !c.forks && !(c.undone && e.Op == "r") {
+		if v < c.newest[key] && !c.forks && !(c.undone && (e.Op == "r" || later)) {
 			c.fault("partition %d offset %d: %s of %s has v %v after %v", p, m.Offset, e.Op, key, v, c.newest[key])
 		}
 		c.newest[key] = v

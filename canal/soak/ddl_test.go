@@ -109,6 +109,13 @@ func (r *rig) altered(each int, list [][]string) {
 	r.until(c, client)
 	r.status(0, "repairs   0 keys")
 	r.until(c, client)
+	r.sameAsWide(c)
+}
+
+// sameAsWide compares the topic with the table, in all columns that this has now.
+func (r *rig) sameAsWide(c *checker) {
+	t := r.t
+	t.Helper()
 	names := r.names()
 	want := r.table("SELECT CONCAT('{\"id\":', id, '}'), v, " + strings.Join(names, ", ") + " FROM wide")
 	compare(t, "wide", want, c, names...)
@@ -150,6 +157,32 @@ func ddlMySQL(t *testing.T, each int) {
 
 // TestCapture_follows_DDL_that_is_behind_it: every value stands under the name that its column had.
 func TestCapture_follows_DDL_that_is_behind_it(t *testing.T) { ddlMaria(t, 100) }
+
+// TestCapture_backfills_columns_that_were_added_meanwhile: a row that is sent again has what its record before it had.
+func TestCapture_backfills_columns_that_were_added_meanwhile(t *testing.T) {
+	m := localtest.Shared(t)
+	r := ddlRig(t, m, localtest.Schema(t, m))
+	conn, err := r.db.Conn(context.WithoutCancel(t.Context()))
+	r.fatal(err)
+	defer conn.Close()
+	r.fill(conn, 1, 50)
+	r.begin("canal")
+	client := r.client()
+	c := newChecker("strata.wide", partitions)
+	r.until(c, client)
+	for i, q := range []string{"ALTER TABLE wide ADD COLUMN late VARCHAR(60) NULL AFTER id", "ALTER TABLE wide DROP COLUMN b", "ALTER TABLE wide RENAME COLUMN a TO z"} {
+		localtest.Exec(t, r.db, q)
+		r.fill(conn, 50+50*i, 100+50*i)
+		r.strata("canal", "backfill", "wide", "--why", q, "--wait")
+		r.strata("canal", "repair", "wide", "wide", "60", "--why", q)
+		r.status(0, "repairs   0 keys")
+		r.until(c, client)
+		r.sameAsWide(c)
+	}
+	if c.counts["b"] < 200 {
+		t.Errorf("%v", c.counts)
+	}
+}
 
 // TestSoak_DDL: with 100,000 events of lag, on MySQL too.
 func TestSoak_DDL(t *testing.T) {

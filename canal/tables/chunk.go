@@ -17,7 +17,6 @@ const (
 	statementRows = 20_000 // of one statement: what is thrown away at worst when nobody goes on
 	parkedLimit   = 4      // snapshots that wait for another chunk; each has a connection
 	ageRows       = 64     // rows between two looks at the clock
-	noColumn      = 1054
 )
 
 // queryer is a connection or a pool.
@@ -39,7 +38,7 @@ type cursor struct {
 	cancel  context.CancelFunc
 	rows    *db.Rows
 	n       int // rows of this statement
-	lacks   []string
+	shape   shape
 	members members
 	row     catalog.Row
 	expiry  *time.Timer // while parked
@@ -92,11 +91,16 @@ func (t *Tables) cursor(ctx context.Context, d *catalog.Dataset, h catalog.Holdi
 	if err != nil {
 		return nil, err
 	}
-	c := &cursor{d: d, h: h, pool: pool, at: after, to: to, keys: d.KeyIndexes(), begun: begun, snap: snap}
+	c := &cursor{d: d, h: h, pool: pool, at: after, to: to, begun: begun, snap: snap}
 	if h.Store == catalog.Live {
 		c.beat = snap.Heartbeat().Seq
 	}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	// The snapshot holds the table's definition: as it is now it stays until the end.
+	if c.shape, err = t.shapeOf(ctx, snap.Conn(), pool.Schema(), d, h.Shard.Table); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	c.keys = c.shape.d.KeyIndexes()
 	if c.members, err = readMembers(ctx, snap.Conn(), d, h.Shard.Table); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
@@ -157,7 +161,7 @@ func (c *cursor) end() error {
 
 // read reads the next rows.
 func (c *cursor) read(t *Tables, rows, bytes int) (canal.Chunk, error) {
-	chunk := canal.Chunk{Beat: c.beat, Last: c.at, Rows: make([]catalog.Row, 0, min(rows, statementRows))}
+	chunk := canal.Chunk{Beat: c.beat, Form: c.shape.form, Last: c.at, Rows: make([]catalog.Row, 0, min(rows, statementRows))}
 	for size := 0; len(chunk.Rows) < rows && size < bytes; {
 		if c.rows == nil {
 			if err := c.open(); err != nil {
@@ -201,19 +205,14 @@ func (c *cursor) mark(chunk *canal.Chunk) {
 
 // open begins the next statement.
 func (c *cursor) open() error {
-	rows, err := c.query()
-	if db.Number(err) == noColumn && c.lacks == nil {
-		// The snapshot holds the table's definition: what it lacks now it lacks until the end.
-		if c.lacks, err = missing(c.ctx, c.snap.Conn(), c.d, c.h.Shard.Table); err == nil {
-			rows, err = c.query()
-		}
-	}
-	c.rows, c.n = rows, 0
+	var err error
+	c.n = 0
+	c.rows, err = c.query()
 	return err
 }
 
 func (c *cursor) query() (*db.Rows, error) {
-	q := selectRows(c.d, c.h.Shard.Table, c.lacks)
+	q := selectRows(c.shape.d, c.h.Shard.Table)
 	var args []any
 	word := " WHERE "
 	for _, b := range []struct {
@@ -229,5 +228,5 @@ func (c *cursor) query() (*db.Rows, error) {
 		}
 		q, args, word = q+word+cond, append(args, more...), " AND "
 	}
-	return c.snap.Rows(c.ctx, c.d, nil, q+" ORDER BY "+orderBy(c.d)+" LIMIT "+strconv.Itoa(statementRows), args...)
+	return c.snap.Rows(c.ctx, c.shape.d, nil, q+" ORDER BY "+orderBy(c.d)+" LIMIT "+strconv.Itoa(statementRows), args...)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"strata/canal"
 	"strata/canal/tables"
 	"strata/catalog"
 	"strata/db"
@@ -159,15 +160,23 @@ func TestChunk_of_composite_and_character_keys(t *testing.T) {
 	}
 }
 
-func TestChunk_reads_NULL_where_the_table_lacks_a_column(t *testing.T) {
+// The dataset has a column that the table lacks, and lacks one that the table has: what is read has the table's, as what
+// comes from the stream.
+func TestRows_have_the_columns_of_their_table(t *testing.T) {
 	d := acct()
 	d.Columns = slices.Insert(d.Columns, 1, catalog.Column{Name: "gone", Type: catalog.Type{Kind: catalog.Text}, Nullable: true})
 	r := newRig(t, localtest.Shared(t), d)
 	r.fill(t, r.writer, 10)
 	r.fill(t, r.archiver, 10)
-	check := func(row *catalog.Row) {
+	for _, pool := range []*db.DB{r.writer, r.archiver} {
+		r.exec(t, pool, "ALTER TABLE acct ADD COLUMN added VARCHAR(20) NOT NULL DEFAULT 'is new' FIRST")
+	}
+	check := func(form *canal.Form, row *catalog.Row) {
 		t.Helper()
-		if row == nil || row.Text(0) != "3" || !row.Null(1) || row.Text(2) != "1" {
+		if form == nil || row == nil || !slices.Equal(form.At, []int{1, -1, 2}) || len(form.Columns) != 3 || form.Columns[0].Name != "added" {
+			t.Fatalf("%+v %+v", form, row)
+		}
+		if row.Text(0) != "is new" || row.Text(1) != "3" || row.Text(2) != "1" || row.Len() != 3 {
 			t.Fatalf("%+v", row)
 		}
 	}
@@ -178,12 +187,18 @@ func TestChunk_reads_NULL_where_the_table_lacks_a_column(t *testing.T) {
 		}
 		c, err := r.tables.Chunk(t.Context(), d, r.holding(t), "2", "3", 10, 100)
 		must(t, err)
-		check(&c.Rows[0])
+		check(c.Form, &c.Rows[0])
+		if c.Last != "3" {
+			t.Fatal(c.Last)
+		}
 		l, err := r.tables.Locked(t.Context(), d, "acct", []catalog.Key{"3", "77"})
 		must(t, err)
-		check(l.Found[0].Row)
+		check(l.Form, l.Found[0].Row)
 		if l.Found[1].Row != nil || l.Found[1].Held || l.Found[0].Holding.Store != store {
 			t.Fatalf("%+v", l.Found)
+		}
+		if c.Form != l.Form {
+			t.Error("the same columns are two forms")
 		}
 	}
 	r.exec(t, r.archiver, "ALTER TABLE acct CHANGE id number BIGINT")

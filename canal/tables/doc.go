@@ -11,7 +11,7 @@
 // rows don't change, so theirs is 0. A statement reads up to 20,000 rows and stays open between two calls of Chunk that go
 // on where the one before ended: several chunks then come from one snapshot, with one heartbeat. A snapshot lives 5 s at
 // most, also while nobody reads, because DDL waits for it; then the next call begins a new one. A chunk that would outlive
-// its snapshot ends early. A column of the dataset that the table lacks is NULL.
+// its snapshot ends early. Rows have the columns that their table has (Form), as those of the stream do.
 //
 // # Locked rows
 //

@@ -42,9 +42,9 @@ func (t *Tables) Locked(ctx context.Context, d *catalog.Dataset, shard string, k
 	var rows map[catalog.Key]*catalog.Row
 	held := map[catalog.Key]bool{}
 	if h.Store == catalog.Live {
-		rows, err = locked(ctx, locks, d, h, keys, held)
+		rows, out.Form, err = t.locked(ctx, locks, d, h, keys, held)
 	} else {
-		rows, err = t.archived(ctx, d, h, keys)
+		rows, out.Form, err = t.archived(ctx, d, h, keys)
 	}
 	if err != nil {
 		return canal.Locked{}, err
@@ -82,20 +82,32 @@ func joinOwned(pos, owned string) string {
 }
 
 // locked reads rows of the captured server, each with a lock, while it owns the shard.
-func locked(ctx context.Context, on *db.DB, d *catalog.Dataset, h catalog.Holding, keys []catalog.Key, held map[catalog.Key]bool) (map[catalog.Key]*catalog.Row, error) {
-	r := reader{on: on, d: d, h: h, keys: d.KeyIndexes(), found: map[catalog.Key]*catalog.Row{}}
-	if err := r.owned(ctx); err != nil {
-		return nil, err
-	}
-	err := r.all(ctx, keys, held)
-	if db.Number(err) == noColumn {
-		err = r.narrow(ctx, keys, held)
-	}
+func (t *Tables) locked(ctx context.Context, on *db.DB, d *catalog.Dataset, h catalog.Holding, keys []catalog.Key, held map[catalog.Key]bool) (map[catalog.Key]*catalog.Row, *canal.Form, error) {
+	as, err := t.shapeOf(ctx, on.SQL(), on.Schema(), d, h.Shard.Table)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return r.found, r.owned(ctx)
+	r := reader{on: on, d: as.d, h: h, keys: as.d.KeyIndexes(), found: map[catalog.Key]*catalog.Row{}}
+	if err := r.owned(ctx); err != nil {
+		return nil, nil, err
+	}
+	err = r.all(ctx, keys, held)
+	if err != nil && db.Number(err) != noColumn {
+		return nil, nil, err
+	}
+	// Nothing held the definition meanwhile.
+	again, err2 := t.shapeOf(ctx, on.SQL(), on.Schema(), d, h.Shard.Table)
+	if err2 == nil && (err != nil || again != as) {
+		err2 = fault.New(fault.Stale, "read rows of "+h.Shard.Table, "its columns have just changed")
+	}
+	if err2 != nil {
+		return nil, nil, err2
+	}
+	return r.found, as.form, r.owned(ctx)
 }
+
+// noColumn is the server's number for a column that a table doesn't have.
+const noColumn = 1054
 
 // reader reads rows by key.
 type reader struct {
@@ -103,7 +115,6 @@ type reader struct {
 	d     *catalog.Dataset
 	h     catalog.Holding
 	keys  []int
-	lacks []string
 	found map[catalog.Key]*catalog.Row
 }
 
@@ -123,22 +134,6 @@ func (r *reader) owned(ctx context.Context) error {
 		return fault.New(fault.Stale, op, "%s says it is %s at epoch %d, the view says owned at %d", r.on.Name(), state, epoch, r.h.Epoch)
 	}
 	return nil
-}
-
-// narrow reads from a table that lacks columns; it must lack the same ones when all is read.
-func (r *reader) narrow(ctx context.Context, keys []catalog.Key, held map[catalog.Key]bool) (err error) {
-	if r.lacks, err = missing(ctx, r.on.SQL(), r.d, r.h.Shard.Table); err != nil {
-		return err
-	}
-	clear(r.found)
-	if err := r.all(ctx, keys, held); err != nil {
-		return err
-	}
-	again, err := missing(ctx, r.on.SQL(), r.d, r.h.Shard.Table)
-	if err == nil && !slices.Equal(again, r.lacks) {
-		err = fault.New(fault.Stale, "read rows of "+r.h.Shard.Table, "its columns have just changed")
-	}
-	return err
 }
 
 // all reads the keys together where nobody holds one of them, else one by one.
@@ -183,7 +178,7 @@ func (r *reader) lock(ctx context.Context, keys []catalog.Key, wait string) erro
 	if r.on.Flavor() == db.MySQL {
 		mode = " FOR SHARE" // which a login may that can only read
 	}
-	rows, err := r.on.Query(ctx, r.d, nil, selectRows(r.d, r.h.Shard.Table, r.lacks)+where+mode+wait, args...)
+	rows, err := r.on.Query(ctx, r.d, nil, selectRows(r.d, r.h.Shard.Table)+where+mode+wait, args...)
 	if err != nil {
 		return err
 	}
@@ -191,37 +186,35 @@ func (r *reader) lock(ctx context.Context, keys []catalog.Key, wait string) erro
 }
 
 // archived reads rows of an archive.
-func (t *Tables) archived(ctx context.Context, d *catalog.Dataset, h catalog.Holding, keys []catalog.Key) (found map[catalog.Key]*catalog.Row, err error) {
+func (t *Tables) archived(ctx context.Context, d *catalog.Dataset, h catalog.Holding, keys []catalog.Key) (found map[catalog.Key]*catalog.Row, form *canal.Form, err error) {
 	pool, err := t.store(h.Store)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	snap, err := pool.Snapshot(ctx, d, []catalog.Holding{h})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, snap.Close()) }()
+	as, err := t.shapeOf(ctx, snap.Conn(), pool.Schema(), d, h.Shard.Table)
+	if err != nil {
+		return nil, nil, err
+	}
 	found = map[catalog.Key]*catalog.Row{}
-	var lacks []string
 	for part := range slices.Chunk(keys, lockedRows) {
 		where, args, err := anyKey(d, part)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		rows, err := snap.Rows(ctx, d, nil, selectRows(d, h.Shard.Table, lacks)+where, args...)
-		if db.Number(err) == noColumn && lacks == nil {
-			if lacks, err = missing(ctx, snap.Conn(), d, h.Shard.Table); err == nil {
-				rows, err = snap.Rows(ctx, d, nil, selectRows(d, h.Shard.Table, lacks)+where, args...)
-			}
-		}
+		rows, err := snap.Rows(ctx, as.d, nil, selectRows(as.d, h.Shard.Table)+where, args...)
 		if err == nil {
-			err = collect(rows, d, d.KeyIndexes(), part, found)
+			err = collect(rows, as.d, as.d.KeyIndexes(), part, found)
 		}
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return found, nil
+	return found, as.form, nil
 }
 
 // anyKey is the condition that a row has one of the keys.

@@ -1,9 +1,7 @@
 package tables
 
 import (
-	"context"
 	"errors"
-	"slices"
 	"strings"
 
 	"strata/catalog"
@@ -11,23 +9,10 @@ import (
 	"strata/fault"
 )
 
-// selectRows begins a statement that reads the dataset's columns; those that the table lacks are NULL. Rows come by the
-// primary key, which is also how the server finds and locks them: a scan of the table would lock rows that nobody asked
-// for.
-func selectRows(d *catalog.Dataset, table string, lacks []string) string {
-	list := db.SelectList(d, nil, "t")
-	if len(lacks) > 0 {
-		var parts []string
-		for _, name := range d.Names() {
-			if slices.Contains(lacks, name) {
-				parts = append(parts, "NULL AS "+db.Quote(name))
-			} else {
-				parts = append(parts, db.SelectList(d, []string{name}, "t"))
-			}
-		}
-		list = strings.Join(parts, ", ")
-	}
-	return "SELECT " + list + " FROM " + db.Quote(table) + " AS t FORCE INDEX (PRIMARY)"
+// selectRows begins a statement that reads the columns of d. Rows come by the primary key, which is also how the server
+// finds and locks them: a scan of the table would lock rows that nobody asked for.
+func selectRows(d *catalog.Dataset, table string) string {
+	return "SELECT " + db.SelectList(d, nil, "t") + " FROM " + db.Quote(table) + " AS t FORCE INDEX (PRIMARY)"
 }
 
 // orderBy is the order of the primary key.
@@ -85,31 +70,4 @@ func bound(d *catalog.Dataset, m members, key catalog.Key, op string) (string, [
 		cond += compare(i, last)
 	}
 	return cond + ")", args, failed
-}
-
-// missing lists the dataset's columns that the table lacks. A key column that is lacking is fault.Unsafe.
-func missing(ctx context.Context, on queryer, d *catalog.Dataset, table string) ([]string, error) {
-	op := "read columns of " + table
-	rows, err := on.QueryContext(ctx, "SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=DATABASE() AND TABLE_NAME=?", table)
-	if err != nil {
-		return nil, db.Classify(op, err)
-	}
-	defer func() { _ = rows.Close() }()
-	lacks := d.Names()
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return nil, fault.Wrap(fault.Internal, op, err)
-		}
-		lacks = slices.DeleteFunc(lacks, func(n string) bool { return strings.EqualFold(n, name) })
-	}
-	if err := rows.Err(); err != nil {
-		return nil, db.Classify(op, err)
-	}
-	for _, k := range append(slices.Clone(d.Key), d.Time) {
-		if slices.Contains(lacks, k) {
-			return nil, fault.New(fault.Unsafe, op, "it has no column %s", k).WithHint("declare the dataset's key and time as the table has them")
-		}
-	}
-	return lacks, nil
 }

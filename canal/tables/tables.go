@@ -38,8 +38,12 @@ type Tables struct {
 
 	mu     sync.Mutex
 	parked map[place]*cursor // between two chunks
+	shapes map[place]shape   // of tables that have other columns than their dataset
 	closed bool
 }
+
+// maxShapes bounds what is remembered: more tables than that have hardly other columns than their dataset at one time.
+const maxShapes = 1000
 
 // place is what at most one cursor is parked for.
 type place struct{ dataset, shard string }
