@@ -113,12 +113,21 @@ func TestSoak_purged_binlog(t *testing.T) {
 		})
 		t.Run("RESET MASTER", func(t *testing.T) {
 			m := localtest.Maria(t)
-			r, sent := lost(t, m, localtest.Schema(t, m), seed, "RESET MASTER")
-			r.refused("HALTED", "hint: ", "strata canal adopt")
-			r.strata("canal", "adopt", "--why", "the binlog was reset")
-			r.regained(sent, "lacks this place")
+			reset(t, m, localtest.Schema(t, m), seed, "RESET MASTER")
+		})
+		t.Run("RESET BINARY LOGS AND GTIDS", func(t *testing.T) {
+			m := localtest.StartMySQL(t, localtest.Home(t), local.MySQLConfig{Name: "live"})
+			reset(t, m, localtest.Schema(t, m), seed, "RESET BINARY LOGS AND GTIDS")
 		})
 	})
+}
+
+// reset is a round in which the history of the server begins anew; nothing is sent before somebody says that this is right.
+func reset(t *testing.T, m server, dsn string, seed uint64, statement string) {
+	r, sent := lost(t, m, dsn, seed, statement)
+	r.refused("HALTED", "hint: ", "strata canal adopt")
+	r.strata("canal", "adopt", "--why", "the binlog was reset")
+	r.regained(sent, "lacks this place")
 }
 
 // TestSoak_sends_nothing_of_another_server: one with other rows answers at the address, with a binlog that is as long.
