@@ -203,17 +203,8 @@ func TestL2_a_paused_leader_with_a_backfill_in_hand_cannot_get_past_its_successo
 		o.write(30)
 		o.start = o.last()
 		o.task(canal.Task{Kind: canal.Backfill, Dataset: "entry"})
-		paused, goOn := make(chan struct{}), make(chan struct{})
-		n := 0
-		cfg := o.config("old", func(point string) error {
-			if point == "canal.backfill.before" {
-				if n++; n == 1 {
-					close(paused)
-					<-goOn
-				}
-			}
-			return nil
-		})
+		at, paused, goOn := pauseAt("canal.backfill.before", 1)
+		cfg := o.config("old", at)
 		d := &deaf{Control: o.control}
 		cfg.Control, cfg.Lease, cfg.CheckpointEvery = d, canaltest.NewControl(), 5*time.Millisecond
 		old := o.leader(cfg)

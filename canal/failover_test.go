@@ -173,15 +173,7 @@ func TestL2_a_history_that_parts_after_an_alarm_is_repaired_all_the_same(t *test
 	o.write(12)
 	o.sink.Lose = func(_ string, _ int32, n int) (int, bool) { return n, false }
 	o.desk.Fail = awayFrom("Tasks")
-	n := 0
-	cfg := o.config("a", func(point string) error {
-		if point == "canal.send.after" {
-			if n++; n == 14 {
-				return local.ErrCrash
-			}
-		}
-		return nil
-	})
+	cfg := o.config("a", local.NewTrap("canal.send.after", 14).At)
 	cfg.CheckpointEvery = time.Hour
 	cfg.Desk = nil
 	cfg.Tables = nil
@@ -210,15 +202,7 @@ func TestL2_a_history_that_has_the_same_names_and_other_rows_is_repaired(t *test
 	base := len(o.src.Txns())
 	o.src.Commit(one(2, "lost"))
 	o.sink.Lose = func(_ string, _ int32, n int) (int, bool) { return n, false }
-	n := 0
-	cfg := o.config("a", func(point string) error {
-		if point == "canal.send.after" {
-			if n++; n == 2 {
-				return local.ErrCrash
-			}
-		}
-		return nil
-	})
+	cfg := o.config("a", local.NewTrap("canal.send.after", 2).At)
 	cfg.CheckpointEvery = time.Hour
 	if err := o.until(o.leader(cfg), nil, func() bool { return false }); !errors.Is(err, local.ErrCrash) {
 		t.Fatal(err)

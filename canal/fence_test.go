@@ -34,22 +34,28 @@ func (d *deaf) Load(ctx context.Context) (canal.State, error) {
 	return s, err
 }
 
+// pauseAt stops a leader at the nth time that it comes by a point, which closes paused, until goOn is closed.
+func pauseAt(point string, nth int) (at func(string) error, paused, goOn chan struct{}) {
+	paused, goOn = make(chan struct{}), make(chan struct{})
+	n := 0
+	return func(p string) error {
+		if p == point {
+			if n++; n == nth {
+				close(paused)
+				<-goOn
+			}
+		}
+		return nil
+	}, paused, goOn
+}
+
 func TestL2_a_paused_leader_cannot_get_past_its_successor(t *testing.T) {
 	for seed := range uint64(10) {
 		r := newRig(t)
 		rnd := rand.New(rand.NewPCG(7, seed))
 		r.commit(rnd, 20)
-		paused, goOn := make(chan struct{}), make(chan struct{})
-		n := 0
-		cfg := r.config("old", func(point string) error {
-			if point == "canal.send.after" {
-				if n++; n == 12 {
-					close(paused)
-					<-goOn
-				}
-			}
-			return nil
-		})
+		at, paused, goOn := pauseAt("canal.send.after", 12)
+		cfg := r.config("old", at)
 		d := &deaf{Control: r.control}
 		cfg.Control, cfg.Lease, cfg.CheckpointEvery = d, canaltest.NewControl(), time.Hour
 		old := r.leader(cfg)
