@@ -226,7 +226,7 @@ func TestCanal_status_of_a_stopped_dataset(t *testing.T) {
 		}
 	}
 	save()
-	report := canal.Status{Term: 1, Leader: "host:1", At: time.Now(), Source: "replica1", GTID: "0-1-9", LagMs: 1500, Numbers: map[string][]uint64{"orders": {3, 4}},
+	report := canal.Status{Term: 1, Leader: "host:1", At: time.Now(), Source: "replica1", GTID: "0-1-9", LagMs: 1500, Numbers: map[string][]uint64{"orders": {3, 4}, "wallet": {1}},
 		OpenXA: []canal.OpenXA{{ID: "X'aa',X'',1", GTID: "0-1-8"}}, Spilled: 4096, Letters: 2, Alarms: map[string]string{"orders_202601": "truncate\x1b[31m\u009b\u202e"}}
 	if ok, err := q.desk.Report(ctx, 1, report); err != nil || !ok {
 		t.Fatal(ok, err)
@@ -263,6 +263,11 @@ func TestCanal_status_of_a_stopped_dataset(t *testing.T) {
 	cp.Lowered = nil
 	save()
 	q.run(t, "status").want(t, 0)
+	delete(report.Numbers, "wallet")
+	if ok, err := q.desk.Report(ctx, 1, report); err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	q.run(t, "status").want(t, 1, "MISSING   wallet", "wallet is not captured", "hint: strata check-config")
 	if ok, err := q.desk.Report(ctx, 1, canal.Status{Term: 1, Leader: "host:1", At: time.Now().Add(-time.Hour)}); err != nil || !ok {
 		t.Fatal(ok, err)
 	}
