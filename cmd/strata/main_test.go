@@ -323,12 +323,14 @@ func (b *sharedDemo) start() {
 			return
 		case <-tick.C:
 		}
-		if book, err := readAddresses(dir); err == nil && book.HTTP != "" {
+		// The summary was printed before the address was there, but may come a moment later by its pipe.
+		book, err := readAddresses(dir)
+		if sum := b.process.out.String(); err == nil && book.HTTP != "" && strings.HasSuffix(sum, "\n") {
 			b.shared.book = book
-			break
+			b.err = json.Unmarshal([]byte(sum), &b.shared.sum)
+			return
 		}
 	}
-	b.err = json.Unmarshal([]byte(b.process.out.String()), &b.shared.sum) // it was printed before the address was there
 }
 
 // stop ends the shared demo as ctrl-C does.
