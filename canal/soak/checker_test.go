@@ -23,6 +23,7 @@ type checker struct {
 	gtids  map[string]uint64                      // by key: the number of the last change's GTID
 	undone bool                                   // the source's crashes may have undone what its binlog says: a row read from it, or in a later transaction, may be older
 	forks  bool                                   // the source's history was replaced by another one, in which v begins again
+	trail  map[string][]string                    // by key: every record of it, for a report
 	after  func(row map[string]any, value []byte) // looks at each row that a change leaves; nil: nothing does
 	holes  bool                                   // records are taken away: what is missing must be repaired
 	wrong  []string
@@ -39,7 +40,7 @@ type checkedPart struct {
 }
 
 func newChecker(topic string, partitions int) *checker {
-	return &checker{topic: topic, rows: map[string]map[string]any{}, newest: map[string]float64{}, gtids: map[string]uint64{}, parts: make([]checkedPart, partitions), counts: map[string]int{}}
+	return &checker{topic: topic, rows: map[string]map[string]any{}, newest: map[string]float64{}, gtids: map[string]uint64{}, trail: map[string][]string{}, parts: make([]checkedPart, partitions), counts: map[string]int{}}
 }
 
 func (c *checker) fault(format string, args ...any) {
@@ -164,6 +165,8 @@ func (c *checker) take(p int, m *sarama.ConsumerMessage) {
 		at.number = number
 	}
 	if kind == "c" || kind == "b" {
+		key := string(m.Key)
+		c.trail[key] = append(c.trail[key], fmt.Sprintf("offset %d term %d seq %d g %s %s %s", m.Offset, term, seq, h["g"], kind, m.Value))
 		c.image(p, m, kind == "c" && c.later(string(m.Key), string(h["g"])))
 	}
 }
@@ -221,7 +224,7 @@ func (c *checker) image(p int, m *sarama.ConsumerMessage, later bool) {
 	}
 	if v, ok := row["v"].(float64); ok {
 		if v < c.newest[key] && !c.forks && !(c.undone && (e.Op == "r" || later)) {
-			c.fault("partition %d offset %d: %s of %s has v %v after %v", p, m.Offset, e.Op, key, v, c.newest[key])
+			c.fault("partition %d offset %d: %s of %s has v %v after %v; its records:\n%s", p, m.Offset, e.Op, key, v, c.newest[key], strings.Join(c.trail[key], "\n"))
 		}
 		c.newest[key] = v
 	} else if e.Op != "d" {

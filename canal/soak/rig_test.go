@@ -155,11 +155,29 @@ heartbeat_ms: %d
 				t.Logf("seed %d; a process said:\n%s", s.seed, p.tail())
 			}
 		}
+		if t.Failed() {
+			r.keepBinlog()
+		}
 	})
 	for _, roles := range s.roles {
 		r.begin(roles)
 	}
 	return r
+}
+
+// keepBinlog copies what live logged, which goes with the test otherwise.
+func (r *rig) keepBinlog() {
+	var index string
+	if err := r.db.QueryRow("SELECT @@log_bin_index").Scan(&index); err != nil {
+		r.t.Logf("keep the binlog: %v", err)
+		return
+	}
+	files, _ := filepath.Glob(strings.TrimSuffix(index, "index") + "*")
+	to, err := os.MkdirTemp("", "strata-soak-binlog-")
+	if err == nil {
+		err = exec.Command("cp", append(files, to)...).Run()
+	}
+	r.t.Logf("%d files of the live database's binlog are kept in %s: %v", len(files), to, err)
 }
 
 // begin starts one more process and waits for a leader.

@@ -307,7 +307,7 @@ func compare(t *testing.T, name string, want map[string][]string, c *checker, co
 	for key, row := range c.rows {
 		w, ok := want[key]
 		if !ok {
-			say("%s: %s is in the topic, not in the table", name, key)
+			say("%s: %s is in the topic, not in the table; its records:\n%s", name, key, strings.Join(c.trail[key], "\n"))
 			continue
 		}
 		seen[key] = true
@@ -316,12 +316,12 @@ func compare(t *testing.T, name string, want map[string][]string, c *checker, co
 			got = append(got, fmt.Sprint(row[col]))
 		}
 		if strings.Join(got, "|") != strings.Join(w, "|") {
-			say("%s %s: topic %v, table %v", name, key, got, w)
+			say("%s %s: topic %v, table %v; its records:\n%s", name, key, got, w, strings.Join(c.trail[key], "\n"))
 		}
 	}
 	for k := range want {
 		if !seen[k] {
-			say("%s: %s is in the table, not in the topic", name, k)
+			say("%s: %s is in the table, not in the topic; its records:\n%s", name, k, strings.Join(c.trail[k], "\n"))
 		}
 	}
 	if differ > 0 {
