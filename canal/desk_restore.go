@@ -36,6 +36,9 @@ func (o *office) askPresent(ctx context.Context, lanes []*lane) (string, error) 
 // restore lets a stopped lane go on from the present position.
 func (o *office) restore(ctx context.Context, l *lane, repaired bool) error {
 	t := o.t
+	if err := l.rekeyed(); err != nil {
+		return err
+	}
 	if err := o.cfg.At("canal.restore.before"); err != nil {
 		return err
 	}

@@ -59,6 +59,31 @@ func TestStopped_dataset_goes_on_by_a_task_that_mends_it(t *testing.T) {
 	}
 }
 
+// Rows that have other names than in their topic would be there twice, and nothing would take the old ones away.
+func TestL2_no_task_lets_a_dataset_go_on_whose_rows_have_other_names_now(t *testing.T) {
+	for _, kind := range []canal.TaskKind{canal.Backfill, canal.Rewind, canal.Accept} {
+		t.Run(string(kind), func(t *testing.T) {
+			o := newOffice(t, 5)
+			o.write(10)
+			o.marked()
+			o.data[0].Key = []string{"note"}
+			id := o.task(canal.Task{Kind: kind, Dataset: "entry"})
+			before := o.sent(o.data[0])
+			o.write(3)
+			l := o.leader(o.config("a", nil))
+			if err := o.until(l, nil, o.idle); err != nil {
+				t.Fatal(err)
+			}
+			if k := o.desk.AllTasks()[id-1]; k.State != canal.Failed || !strings.Contains(k.Err, "named by") {
+				t.Fatalf("%+v", k)
+			}
+			if l.Stats().Stopped["entry"].Reason == "" || o.sent(o.data[0]) != before {
+				t.Fatalf("%+v; %d records, there were %d", l.Stats().Stopped, o.sent(o.data[0]), before)
+			}
+		})
+	}
+}
+
 func TestDesk_that_is_away_stops_no_stream(t *testing.T) {
 	o := newOffice(t, 1)
 	o.write(10)

@@ -1,6 +1,9 @@
 package canal
 
 import (
+	"slices"
+	"strings"
+
 	"strata/catalog"
 	"strata/fault"
 )
@@ -31,6 +34,16 @@ type part struct {
 
 func newLane(d *catalog.Dataset) *lane {
 	return &lane{d: d, parts: make([]part, d.Partitions), shapes: make(map[*Form]*shape), shards: make(map[string]*shard)}
+}
+
+// rekeyed is an error where the rows have other names now than in the topic.
+func (l *lane) rekeyed() error {
+	if l.key == nil || slices.Equal(l.key, l.d.Key) {
+		return nil
+	}
+	return fault.New(fault.Unsafe, "open dataset "+l.d.Name, "its rows are named by (%s) in its topic, and its tables have the primary key (%s) now",
+		strings.Join(l.key, ", "), strings.Join(l.d.Key, ", ")).
+		WithHint("give the tables their primary key back, or declare the dataset under another name: nothing would ever take the rows under their old keys away")
 }
 
 // shard is what every envelope of a physical table has in common.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -204,10 +203,8 @@ func (t *term) restore(c *Checkpoint) {
 			t.keepStopped(l, l.stopped)
 			t.care[l].mend = Backfill
 		}
-		if l.key != nil && !slices.Equal(l.key, l.d.Key) {
-			t.stop(l, fault.New(fault.Unsafe, "open dataset "+l.d.Name, "its rows are named by (%s) in its topic, and its tables have the primary key (%s) now",
-				strings.Join(l.key, ", "), strings.Join(l.d.Key, ", ")).
-				WithHint("give the tables their primary key back, or declare the dataset under another name: nothing would ever take the rows under their old keys away"))
+		if err := l.rekeyed(); err != nil {
+			t.stop(l, err)
 		}
 	}
 }
