@@ -22,8 +22,8 @@ type fillPlace struct {
 	Done  []string    `json:"done,omitempty"`
 	Shard string      `json:"shard,omitempty"`
 	After catalog.Key `json:"after,omitempty"`
-	// From is where the topic's partitions ended when a stopped dataset went on; Swept: what was sent before that, and not
-	// since, is in the repair queue.
+	// From is where the topic's partitions ended when a stopped dataset went on, or a table was rewritten; Swept: what was sent
+	// before that, and not since, is in the repair queue.
 	From  []int64 `json:"from,omitempty"`
 	Swept bool    `json:"swept,omitempty"`
 }
@@ -54,14 +54,16 @@ type chunk struct {
 	bytes int64
 }
 
-// backfill begins to send the rows of a task's shards; of a dataset that was stopped, from the beginning.
+// backfill begins to send the rows of a task's shards; of a dataset that was stopped, from the beginning. Rows may be gone of
+// such a dataset, and of a table that a statement rewrote (the backfills of strata's own): what the topic has of them is old.
 func (o *office) backfill(j *job, stopped bool) {
 	f := &fill{j: j, l: j.lanes[0], touched: make(map[rowName]uint64), rows: chunkRows}
 	if j.task.Place != "" && json.Unmarshal([]byte(j.task.Place), &f.place) != nil {
 		f.place = fillPlace{}
 	}
 	whole := len(j.task.Shards) == 0 && j.task.From == "" && j.task.To == ""
-	if stopped || whole && j.task.Place == "" && holds(o.t.care[f.l].lowered, j.task.ID) { // or was, in a term that didn't note it
+	whole = whole && holds(o.t.care[f.l].lowered, j.task.ID) // it was stopped, in a term that didn't note it
+	if stopped || j.task.Place == "" && (whole || j.task.Who == self) {
 		f.place = fillPlace{From: o.ends(f.l)}
 		j.task.Place, o.t.dirty = detail(f.place), true
 	}

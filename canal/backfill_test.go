@@ -267,6 +267,25 @@ func TestBackfill_follows_a_shard_that_is_restored_from_the_archive(t *testing.T
 	}
 }
 
+func TestL2_rows_that_went_with_the_rewriting_of_a_table_go_from_the_topic_too(t *testing.T) {
+	for i, point := range append([]string{""}, canal.DeskCrashPoints()...) {
+		t.Run(point, func(t *testing.T) {
+			t.Parallel()
+			o := newOffice(t, uint64(i))
+			o.write(20)
+			o.work(nil, nil)
+			o.write(3)
+			o.src.Commit(canal.Txn{Alarms: []canal.Alarm{{Dataset: "entry", Table: "entry_b", What: "partition", Effect: canal.Gone},
+				{Dataset: "entry", Table: "entry_b", What: "partition", Effect: canal.Rewritten}}})
+			o.state = o.src.At(len(o.src.Txns()))
+			o.write(3)
+			o.work(o.traps(point, 2), o.trickle(5))
+			o.marked()
+			o.equal(o.data[0], false)
+		})
+	}
+}
+
 func TestBackfill_of_a_shard_that_a_statement_rewrote_and_another_dropped_ends(t *testing.T) {
 	o := newOffice(t, 1)
 	o.write(10)

@@ -234,7 +234,9 @@ func (p *parser) options() Effect {
 func (p *parser) partition() (e Effect, others []Alteration, ok bool) {
 	whole := Alteration{What: "partition", Effect: Rewritten, Rewrites: "rows change tables with a partition"}
 	switch {
-	case p.skip("TRUNCATE", "PARTITION"), p.skip("DROP", "PARTITION"), p.skip("IMPORT", "PARTITION"), p.skip("DISCARD", "PARTITION"):
+	case p.skip("TRUNCATE", "PARTITION"), p.skip("DROP", "PARTITION"):
+		return SomeGone, nil, true
+	case p.skip("IMPORT", "PARTITION"), p.skip("DISCARD", "PARTITION"):
 		return Rewritten, nil, true
 	case p.skip("EXCHANGE", "PARTITION"):
 		p.next()

@@ -184,8 +184,12 @@ func (o *office) alarm(ctx context.Context, x *Txn, a *Alarm) error {
 	switch {
 	case l.stopped != nil:
 		return nil
-	case a.Effect == Gone && l.d.RowsGone == catalog.GoneStop:
-		o.t.stop(l, fault.New(fault.Unsafe, "follow "+a.What, "all rows of %s are gone at %s", a.Table, x.GTID).
+	case (a.Effect == Gone || a.Effect == SomeGone) && l.d.RowsGone == catalog.GoneStop:
+		which := "all rows"
+		if a.Effect == SomeGone {
+			which = "rows"
+		}
+		o.t.stop(l, fault.New(fault.Unsafe, "follow "+a.What, "%s of %s are gone at %s", which, a.Table, x.GTID).
 			WithHint("accept it, or backfill dataset %s once its table is what it should be", l.d.Name))
 	case a.Effect == Rewritten:
 		why := a.What + " of " + a.Table + " at " + x.GTID

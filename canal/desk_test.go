@@ -13,11 +13,15 @@ import (
 )
 
 func TestStopped_dataset_goes_on_by_a_task_that_mends_it(t *testing.T) {
-	for _, task := range []canal.Task{{Kind: canal.Backfill, Dataset: "entry"}, {Kind: canal.Rewind, Dataset: "entry"}, {Kind: canal.Accept, Dataset: "entry"}} {
-		t.Run(string(task.Kind), func(t *testing.T) {
+	for i, task := range []canal.Task{{Kind: canal.Backfill, Dataset: "entry"}, {Kind: canal.Rewind, Dataset: "entry"}, {Kind: canal.Accept, Dataset: "entry"},
+		{Kind: canal.Backfill, Dataset: "entry", Why: "a partition"}} {
+		t.Run(string(task.Kind)+task.Why, func(t *testing.T) {
 			o := newOffice(t, 3)
 			o.write(10)
 			x := canal.Txn{Alarms: []canal.Alarm{{Dataset: "entry", Table: "entry_b", What: "truncate", Effect: canal.Gone}}}
+			if i == 3 {
+				x.Alarms[0].Effect = canal.SomeGone
+			}
 			o.data[0].RowsGone = catalog.GoneStop
 			o.src.Commit(x)
 			o.state = o.src.At(len(o.src.Txns()))

@@ -79,7 +79,8 @@
 // strata's own: a backfill where all of the topic may be gone, else a rewind. A stopped dataset goes on at the present
 // position, once the stream is where the server was after the task began, so that nothing is sent that a predecessor may have
 // sent already; a checkpoint says so before anything else is sent. A rewind reads the binlog a second time, for keys only.
-// A statement that rewrote rows has its shard backfilled; one that took them away follows the dataset's RowsGone.
+// A statement that rewrote rows has its shard backfilled, and what the topic still has of rows that went with it is repaired as
+// absent; one that only took rows away, of a table or of a partition, follows the dataset's RowsGone.
 //
 // # Another history
 //

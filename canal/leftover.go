@@ -20,8 +20,9 @@ func (o *office) ends(l *lane) []int64 {
 	return out
 }
 
-// leftovers ends a backfill. Where its dataset was stopped, rows may have gone that nothing was sent of: keys that the topic
-// has from before, and that neither the backfill nor the stream has sent since, are repaired, as absent or as they are.
+// leftovers ends a backfill. Where its dataset was stopped, or its table rewritten, rows may have gone that nothing was sent of:
+// keys that the topic has from before, and that neither the backfill nor the stream has sent since, are repaired, as absent or
+// as they are.
 func (o *office) leftovers(f *fill) {
 	if len(f.place.From) != len(f.l.parts) || f.place.Swept {
 		o.complete(f.j)
@@ -68,6 +69,11 @@ func (s *sweep) run(ctx context.Context) error {
 	return nil
 }
 
+// of reports whether the task is about the shard.
+func (s *sweep) of(shard string) bool {
+	return len(s.f.j.task.Shards) == 0 || slices.Contains(s.f.j.task.Shards, shard)
+}
+
 func (s *sweep) partition(ctx context.Context, p int32) error {
 	first, next, err := s.o.cfg.Sink.Bounds(ctx, s.f.l.d.Name, p)
 	if err != nil {
@@ -105,7 +111,9 @@ func (s *sweep) pass(ctx context.Context, p int32, first, next int64, mine func(
 		}
 		switch {
 		case row && r.Offset < s.from[p]:
-			old[last] = true
+			if s.of(last.shard) {
+				old[last] = true
+			}
 		case row || last.key == string(r.Key):
 			delete(old, last)
 		}

@@ -66,7 +66,9 @@ func TestStatement_tells_what_DDL_does(t *testing.T) {
 		"ALTER TABLE e ADD COLUMN b INT, RENAME TO f":                                                               "e rename gone +b, f rename rewritten",
 		"ALTER TABLE e DISCARD TABLESPACE":                                                                          "e alter gone",
 		"ALTER TABLE e IMPORT TABLESPACE":                                                                           "e alter rewritten",
-		"ALTER TABLE e TRUNCATE PARTITION p0, p1":                                                                   "e partition rewritten",
+		"ALTER TABLE e TRUNCATE PARTITION p0, p1":                                                                   "e partition some gone",
+		"ALTER TABLE e DROP PARTITION IF EXISTS p0":                                                                 "e partition some gone",
+		"ALTER TABLE e IMPORT PARTITION p0 TABLESPACE":                                                              "e partition rewritten",
 		"ALTER TABLE e EXCHANGE PARTITION p0 WITH TABLE f WITHOUT VALIDATION":                                       "e partition rewritten, f partition rewritten",
 		"ALTER TABLE e CONVERT PARTITION p0 TO TABLE f":                                                             "e partition rewritten, f partition rewritten",
 		"ALTER TABLE e CONVERT TABLE f TO PARTITION p0 VALUES LESS THAN (3)":                                        "e partition rewritten, f partition rewritten",
@@ -108,7 +110,7 @@ func TestStatement_tells_of_foreign_keys_that_change_rows(t *testing.T) {
 func said(st canal.Statement) string {
 	var out []string
 	for _, a := range st.Alterations() {
-		s := strings.TrimPrefix(a.Table.Schema+"/", "/") + a.Table.Name + " " + a.What + " " + [...]string{"none", "gone", "rewritten"}[a.Effect]
+		s := strings.TrimPrefix(a.Table.Schema+"/", "/") + a.Table.Name + " " + a.What + " " + [...]string{"none", "some gone", "gone", "rewritten"}[a.Effect]
 		for _, c := range a.Added {
 			s += " +" + c
 		}

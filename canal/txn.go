@@ -58,8 +58,9 @@ type Effect uint8
 // The effects. What isn't understood is Rewritten.
 const (
 	NoEffect  Effect = iota // the rows are what they were, perhaps with other columns
+	SomeGone                // rows of the table are gone: a partition of it was dropped or truncated
 	Gone                    // all rows of the table are gone: drop, truncate, replace
-	Rewritten               // values may have changed: ALTER that converts, partition DDL
+	Rewritten               // values may have changed, rows come and gone: ALTER that converts, a partition exchanged
 )
 
 // Alarm is something that happened to a captured table which an operator should know of.

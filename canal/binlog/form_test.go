@@ -218,7 +218,7 @@ func TestL11_a_table_without_the_time_column_poisons_its_dataset(t *testing.T) {
 }
 
 func TestL11_DDL_that_row_events_do_not_tell_alarms_with_what_it_did(t *testing.T) {
-	const none, gone, rewritten = canal.NoEffect, canal.Gone, canal.Rewritten
+	const none, someGone, gone, rewritten = canal.NoEffect, canal.SomeGone, canal.Gone, canal.Rewritten
 	onBoth(t, func(t *testing.T, server localtest.Database) {
 		shard := "(id INT PRIMARY KEY, note VARCHAR(20)) "
 		r := rigOn(t, server, "CREATE TABLE entry "+shard, "CREATE TABLE other "+shard+"PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (10), PARTITION p1 VALUES LESS THAN (20))", "CREATE TABLE staging "+shard)
@@ -232,7 +232,7 @@ func TestL11_DDL_that_row_events_do_not_tell_alarms_with_what_it_did(t *testing.
 			{"ALTER TABLE entry DROP COLUMN note", []canal.Alarm{{Table: "entry", What: "alter", Effect: none}}},
 			{"ALTER TABLE entry ADD COLUMN note VARCHAR(20) DEFAULT 'x'", []canal.Alarm{{Table: "entry", What: "alter", Effect: rewritten}}}, // a column of the dataset has other values now
 			{"ALTER TABLE entry MODIFY note VARCHAR(10)", []canal.Alarm{{Table: "entry", What: "alter", Effect: rewritten}}},
-			{"ALTER TABLE other TRUNCATE PARTITION p0", []canal.Alarm{{Table: "other", What: "partition", Effect: rewritten}}},
+			{"ALTER TABLE other TRUNCATE PARTITION p0", []canal.Alarm{{Table: "other", What: "partition", Effect: someGone}}},
 			{"ALTER TABLE other EXCHANGE PARTITION p1 WITH TABLE staging", []canal.Alarm{{Table: "other", What: "partition", Effect: rewritten}}},
 			{"ALTER TABLE other REORGANIZE PARTITION p0, p1 INTO (PARTITION p VALUES LESS THAN (20))", []canal.Alarm{{Table: "other", What: "partition", Effect: none}}},
 			{"RENAME TABLE entry TO old, staging TO entry", []canal.Alarm{{Table: "entry", What: "rename", Effect: rewritten}}},

@@ -236,6 +236,8 @@ func (c *check) judge(f *Finding, t *table, a canal.Alteration) {
 		if a.What == "replace" {
 			f.worse(Notice, "", "", "the new table must have the key %s and the columns of the dataset", strings.Join(t.d.Key, ", "))
 		}
+	case canal.SomeGone:
+		gone(f, t.d, "the rows of a partition of "+t.name+" go")
 	case canal.Rewritten:
 		f.worse(Repair, anew, stale, "%s", rewritten(a))
 	case canal.NoEffect:

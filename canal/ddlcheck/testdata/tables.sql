@@ -33,6 +33,10 @@ RENAME TABLE entry TO entry_old, entry_new TO entry;
 ALTER TABLE e_202601 EXCHANGE PARTITION p0 WITH TABLE staging;
 -- found: repair e/e_202601: taken as changing rows without row events: EXCHANGE PARTITION p0 WITH TABLE staging | topic: the shard has to be sent anew in full (strata canal backfill) | index: the shard's documents are as before the statement until it was sent anew
 -- found: fine /staging: not a captured table | topic:  | index: 
+ALTER TABLE e_202601 TRUNCATE PARTITION p0;
+-- found: refused e/e_202601: the rows of a partition of e_202601 go | topic: nothing more is sent: the dataset stops (rows_gone: stop) | index: frozen until the dataset is repaired
+ALTER TABLE entry DROP PARTITION p0;
+-- found: notice entry/entry: the rows of a partition of entry go | topic: no record: the rows go without row events, an alarm tells of it (rows_gone: keep) | index: the documents stay as they are
 ALTER TABLE e_202601 REORGANIZE PARTITION p0 INTO (PARTITION p1 VALUES LESS THAN (5), PARTITION p2 VALUES LESS THAN (9));
 -- found: fine e/e_202601: no value of a row changes | topic: no change | index: no change
 UPDATE entry SET note='x';
