@@ -28,6 +28,8 @@ var alterations = [][]string{
 	{"CREATE TABLE wide_new LIKE wide", "ALTER TABLE wide_new ADD COLUMN g VARCHAR(60) NULL AFTER e, MODIFY COLUMN f VARCHAR(60) NULL FIRST", "INSERT INTO wide_new SELECT f, e, NULL, c, id, d, v FROM wide",
 		"RENAME TABLE wide TO wide_old, wide_new TO wide", "DROP TABLE wide_old"},
 	{"ALTER TABLE wide DROP COLUMN c, ADD COLUMN c VARCHAR(60) NULL FIRST"},
+	{"ALTER TABLE wide PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (60), PARTITION p1 VALUES LESS THAN MAXVALUE)", "CREATE TABLE wide_part LIKE wide",
+		"ALTER TABLE wide_part REMOVE PARTITIONING", "ALTER TABLE wide EXCHANGE PARTITION p0 WITH TABLE wide_part"},
 }
 
 var mariaAlterations = [][]string{
