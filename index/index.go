@@ -2,8 +2,10 @@ package index
 
 import (
 	"context"
+	"slices"
 
 	"strata/catalog"
+	"strata/fault"
 )
 
 // TermBits and SeqBits are the parts of a Version.
@@ -108,6 +110,36 @@ type Search struct {
 
 // MaxLimit bounds a page: its rows are in memory at once.
 const MaxLimit = 10_000
+
+// Check reports the first thing in s that no index can answer about the dataset: a limit out of bounds, After of another
+// length than Order, columns that it doesn't have, an order that is not total, a bad filter. Errors: fault.Invalid.
+func (s *Search) Check(d *catalog.Dataset) error {
+	bad := func(format string, args ...any) error {
+		return fault.New(fault.Invalid, "search "+s.Dataset, format, args...)
+	}
+	if s.Limit < 1 || s.Limit > MaxLimit {
+		return bad("limit %d is not in 1 … %d", s.Limit, MaxLimit)
+	}
+	if s.After != nil && len(s.After) != len(s.Order) {
+		return bad("%d cells to go on after, %d order columns", len(s.After), len(s.Order))
+	}
+	for _, name := range s.Columns {
+		if d.Index(name) < 0 {
+			return bad("no column %q", name)
+		}
+	}
+	for _, o := range s.Order {
+		if d.Index(o.Column) < 0 {
+			return bad("no column %q to order by", o.Column)
+		}
+	}
+	for _, k := range d.Key {
+		if !slices.ContainsFunc(s.Order, func(o Order) bool { return o.Column == k }) {
+			return bad("the order has no key column %s, so it is not total", k)
+		}
+	}
+	return s.Filter.Check(d)
+}
 
 // Page is what a search found: whole or an error, never partly (law L7).
 type Page struct {

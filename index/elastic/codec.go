@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"strata/catalog"
+	"strata/index"
 )
 
 // fit says how well an indexed form stands for a text.
@@ -64,22 +65,9 @@ func (f *field) encode(s string) (value, fit) {
 	}
 }
 
-// split reads a plain decimal number: digits before the point without leading zeros, digits after it without trailing
-// ones. Zero is never negative.
-func split(s string) (neg bool, ints, frac string, ok bool) {
-	neg = strings.HasPrefix(s, "-")
-	s = strings.TrimPrefix(s, "-")
-	ints, frac, _ = strings.Cut(s, ".")
-	if ints+frac == "" || strings.Trim(ints, "0123456789") != "" || strings.Trim(frac, "0123456789") != "" {
-		return false, "", "", false
-	}
-	ints, frac = strings.TrimLeft(ints, "0"), strings.TrimRight(frac, "0")
-	return neg && ints+frac != "", ints, frac, true
-}
-
 // encodeInteger is a long, or for wide columns 20 digits: of the number, or of the number and 2^63 where it is signed.
 func (f *field) encodeInteger(s string) (value, fit) {
-	neg, ints, frac, ok := split(s)
+	neg, ints, frac, ok := index.SplitNumber(s)
 	if !ok {
 		return value{}, bad
 	}
@@ -144,10 +132,9 @@ func encodeFloat(s string) (value, fit) {
 	return text(strings.Repeat("0", 16-len(h)) + h), exact
 }
 
-// encodeDecimal is text: "1", two digits of length, and the digits of the number without its point; for a negative number
-// "0", 99 minus the length, and the digits' complement to 9.
+// encodeDecimal is index.DecimalText of the number without its point.
 func encodeDecimal(s string, scale int) (value, fit) {
-	neg, ints, frac, ok := split(s)
+	neg, ints, frac, ok := index.SplitNumber(s)
 	if !ok {
 		return value{}, bad
 	}
@@ -163,34 +150,9 @@ func encodeDecimal(s string, scale int) (value, fit) {
 		return value{}, above
 	}
 	if how == floor && neg {
-		digits = increment(digits)
+		digits = index.Increment(digits)
 	}
-	return text(decimalText(neg, digits)), how
-}
-
-func decimalText(neg bool, digits string) string {
-	n := len(digits)
-	if !neg || digits == "" {
-		return string([]byte{'1', byte('0' + n/10), byte('0' + n%10)}) + digits
-	}
-	b := make([]byte, 0, 3+n)
-	b = append(b, '0', byte('0'+(99-n)/10), byte('0'+(99-n)%10))
-	for i := range n {
-		b = append(b, '9'-(digits[i]-'0'))
-	}
-	return string(b)
-}
-
-func increment(digits string) string {
-	b := []byte(digits)
-	for i := len(b) - 1; i >= 0; i-- {
-		if b[i] != '9' {
-			b[i]++
-			return string(b)
-		}
-		b[i] = '0'
-	}
-	return "1" + string(b)
+	return text(index.DecimalText(neg, digits)), how
 }
 
 // encodeTime is the digits HHHMMSSffffff as an integer.

@@ -14,6 +14,9 @@ func (x *Index) Count(ctx context.Context, s index.Search) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := s.Filter.Check(ds.d); err != nil {
+		return 0, err
+	}
 	p := &plan{Search: s, ds: ds}
 	if err := p.condition(); err != nil {
 		return 0, err
@@ -47,7 +50,7 @@ func (x *Index) countCandidates(ctx context.Context, op string, p *plan, shards 
 	}
 	p.Order = append([]index.Order(nil), p.Order[len(p.Order)-len(p.ds.d.Key):]...)
 	p.After = nil
-	if err := p.order(nil); err != nil {
+	if err := p.order(); err != nil {
 		return 0, err
 	}
 	p.sort = append(p.sort, obj{own + ".shard": "asc"}) // the same key may be in two shards

@@ -148,7 +148,7 @@ func (x *Index) Scan(ctx context.Context, dataset, shard string, after catalog.K
 			p.After = append(p.After, &cells[i])
 		}
 	}
-	if err := p.order(nil); err != nil {
+	if err := p.order(); err != nil {
 		return err
 	}
 	var pit struct {

@@ -31,42 +31,24 @@ type plan struct {
 }
 
 func (ds *dataset) plan(s index.Search) (*plan, error) {
-	bad := func(format string, args ...any) error {
-		return fault.New(fault.Invalid, "search "+s.Dataset, format, args...)
-	}
-	if s.Limit < 1 || s.Limit > index.MaxLimit {
-		return nil, bad("limit %d is not in 1 … %d", s.Limit, index.MaxLimit)
-	}
-	if s.After != nil && len(s.After) != len(s.Order) {
-		return nil, bad("%d cells to go on after, %d order columns", len(s.After), len(s.Order))
+	if err := s.Check(ds.d); err != nil {
+		return nil, err
 	}
 	p := &plan{Search: s, ds: ds}
 	if s.Columns == nil {
 		p.Columns = ds.d.Names()
 	}
 	for _, name := range p.Columns {
-		i := ds.d.Index(name)
-		if i < 0 {
-			return nil, bad("no column %q", name)
-		}
-		p.cols = append(p.cols, i)
+		p.cols = append(p.cols, ds.d.Index(name))
 	}
-	for _, k := range ds.d.Key {
-		if !slices.ContainsFunc(s.Order, func(o index.Order) bool { return o.Column == k }) {
-			return nil, bad("the order has no key column %s, so it is not total", k)
-		}
-	}
-	if err := p.order(bad); err != nil {
+	if err := p.order(); err != nil {
 		return nil, err
 	}
 	return p, p.condition()
 }
 
-// condition builds the filter.
+// condition builds the filter, which has passed Check.
 func (p *plan) condition() error {
-	if err := p.Filter.Check(p.ds.d); err != nil {
-		return err
-	}
 	q := query{ds: p.ds}
 	is, err := q.filter(p.Filter, true, 0)
 	if err != nil {
@@ -77,14 +59,10 @@ func (p *plan) condition() error {
 }
 
 // order builds the sort, and the values to go on after.
-func (p *plan) order(bad func(string, ...any) error) error {
+func (p *plan) order() error {
 	var after []any
 	for i, o := range p.Order {
-		at := p.ds.d.Index(o.Column)
-		if at < 0 {
-			return bad("no column %q to order by", o.Column)
-		}
-		f := &p.ds.fields[at]
+		f := &p.ds.fields[p.ds.d.Index(o.Column)]
 		by := obj{"order": "asc", "missing": "_first"}
 		if o.Desc {
 			by = obj{"order": "desc", "missing": "_last"}

@@ -9,6 +9,7 @@ import (
 
 	"strata/catalog"
 	"strata/fault"
+	"strata/index"
 )
 
 // fit says how well a stored form stands for a text.
@@ -83,22 +84,9 @@ func plainInt(cell []byte) (int64, bool) {
 	return v, true
 }
 
-// split reads a plain decimal number: digits before the point without leading zeros, digits after it without trailing
-// ones. Zero is never negative.
-func split(s string) (neg bool, ints, frac string, ok bool) {
-	neg = strings.HasPrefix(s, "-")
-	s = strings.TrimPrefix(s, "-")
-	ints, frac, _ = strings.Cut(s, ".")
-	if ints+frac == "" || strings.Trim(ints, "0123456789") != "" || strings.Trim(frac, "0123456789") != "" {
-		return false, "", "", false
-	}
-	ints, frac = strings.TrimLeft(ints, "0"), strings.TrimRight(frac, "0")
-	return neg && ints+frac != "", ints, frac, true
-}
-
 // encodeNumber is an integer's form: INTEGER, or 20 digits of text above 2^63-1, which SQLite sorts after every INTEGER.
 func encodeNumber(s string, cell []byte) (driver.Value, fit) {
-	neg, ints, frac, ok := split(s)
+	neg, ints, frac, ok := index.SplitNumber(s)
 	if !ok {
 		return nil, bad
 	}
@@ -134,10 +122,9 @@ func fitOf(back, cell []byte) fit {
 	return loose
 }
 
-// encodeDecimal is text: "1", two digits of length, and the digits of the number without its point; for a negative number
-// "0", 99 minus the length, and the digits' complement to 9.
+// encodeDecimal is index.DecimalText of the number without its point.
 func encodeDecimal(s string, scale int) (driver.Value, fit) {
-	neg, ints, frac, ok := split(s)
+	neg, ints, frac, ok := index.SplitNumber(s)
 	if !ok {
 		return nil, bad
 	}
@@ -153,38 +140,13 @@ func encodeDecimal(s string, scale int) (driver.Value, fit) {
 		return "2", floor
 	}
 	if f == floor && neg {
-		digits = increment(digits)
+		digits = index.Increment(digits)
 	}
-	v := decimalText(neg, digits)
+	v := index.DecimalText(neg, digits)
 	if f == exact && string(appendDecimal(nil, v, scale)) != s {
 		f = loose
 	}
 	return v, f
-}
-
-func decimalText(neg bool, digits string) string {
-	n := len(digits)
-	if !neg || digits == "" {
-		return string([]byte{'1', byte('0' + n/10), byte('0' + n%10)}) + digits
-	}
-	b := make([]byte, 0, 3+n)
-	b = append(b, '0', byte('0'+(99-n)/10), byte('0'+(99-n)%10))
-	for i := range n {
-		b = append(b, '9'-(digits[i]-'0'))
-	}
-	return string(b)
-}
-
-func increment(digits string) string {
-	b := []byte(digits)
-	for i := len(b) - 1; i >= 0; i-- {
-		if b[i] != '9' {
-			b[i]++
-			return string(b)
-		}
-		b[i] = '0'
-	}
-	return "1" + string(b)
 }
 
 func appendDecimal(dst []byte, stored string, scale int) []byte {

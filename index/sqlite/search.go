@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"strata/catalog"
-	"strata/fault"
 	"strata/index"
 )
 
@@ -19,16 +18,7 @@ type plan struct {
 }
 
 func (f *file) plan(s index.Search) (*plan, error) {
-	bad := func(format string, args ...any) error {
-		return fault.New(fault.Invalid, "search "+s.Dataset, format, args...)
-	}
-	if s.Limit < 1 || s.Limit > index.MaxLimit {
-		return nil, bad("limit %d is not in 1 … %d", s.Limit, index.MaxLimit)
-	}
-	if s.After != nil && len(s.After) != len(s.Order) {
-		return nil, bad("%d cells to go on after, %d order columns", len(s.After), len(s.Order))
-	}
-	if err := s.Filter.Check(f.d); err != nil {
+	if err := s.Check(f.d); err != nil {
 		return nil, err
 	}
 	p := &plan{Search: s}
@@ -36,31 +26,17 @@ func (f *file) plan(s index.Search) (*plan, error) {
 		p.Columns = f.d.Names()
 	}
 	for _, name := range p.Columns {
-		i := f.d.Index(name)
-		if i < 0 {
-			return nil, bad("no column %q", name)
-		}
-		p.cols = append(p.cols, i)
+		p.cols = append(p.cols, f.d.Index(name))
 	}
 	p.width = len(p.cols)
-	ordered := map[string]bool{}
 	for _, o := range s.Order {
 		i := f.d.Index(o.Column)
-		if i < 0 {
-			return nil, bad("no column %q to order by", o.Column)
-		}
 		at := slices.Index(p.cols, i)
 		if at < 0 {
 			at = len(p.cols)
 			p.cols = append(p.cols, i)
 		}
 		p.sort = append(p.sort, catalog.Sort{Index: at, Type: f.types[i], Desc: o.Desc})
-		ordered[o.Column] = true
-	}
-	for _, k := range f.d.Key {
-		if !ordered[k] {
-			return nil, bad("the order has no key column %s, so it is not total", k)
-		}
 	}
 	return p, nil
 }
