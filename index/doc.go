@@ -8,7 +8,7 @@
 // One document per row, id = physical shard and key (catalog.DocumentID). It carries a Version (term and sequence, minted
 // by a capture leader only), the Hash of the row's image, the shard's physical name, and the row as the flat JSON object
 // of the envelope's `after`. A deleted row leaves a document with Deleted set (a tombstone): searches and counts never see
-// it, Get and Scan do, and it holds its version so that an older image can't come back.
+// it, Get, Scan and Digests do, and it holds its version so that an older image can't come back, until Sweep removes it.
 //
 // # Order (law L2)
 //

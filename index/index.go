@@ -89,6 +89,10 @@ type Writer interface {
 	Refresh(ctx context.Context, dataset string) error
 	// PutWatermark stores w if its Version is higher than the stored one's; otherwise it does nothing and returns nil.
 	PutWatermark(ctx context.Context, w Watermark) error
+	// Sweep removes the tombstones of a dataset whose Version is below a bound, and returns how many. The caller answers for it
+	// that no older image of them can come again. A document that lives, or that came back to life meanwhile, is never touched.
+	// What Refresh has not made visible may stay for the next time; after an error some are gone and some are there.
+	Sweep(ctx context.Context, dataset string, below Version) (int64, error)
 }
 
 // Order is one sort column.
@@ -157,6 +161,14 @@ type Stored struct {
 	Row     catalog.Row // all columns of the dataset, decoded from what is stored; empty for a tombstone without an image
 }
 
+// Digest is a document without its row.
+type Digest struct {
+	Key     catalog.Key
+	Version Version
+	Hash    catalog.Hash // zero where somebody else wrote the document
+	Deleted bool
+}
+
 // Reader is the asking side, for any number of goroutines.
 type Reader interface {
 	// Watermarks returns one watermark per partition that ever had one, by partition.
@@ -173,6 +185,9 @@ type Reader interface {
 	// them (the order of a primary key), from the first key greater than after ("": from the start); it stops at the first
 	// error of f and returns it. What f gets is valid until f returns. It sees one point in time, and what Search sees.
 	Scan(ctx context.Context, dataset, shard string, after catalog.Key, f func(*Stored) error) error
+	// Digests is Scan without the rows, for whoever compares by hash: the same order and point in time, the same rules for f,
+	// and several times as fast.
+	Digests(ctx context.Context, dataset, shard string, after catalog.Key, f func(*Digest) error) error
 	// Shards returns the physical names that have at least one document, sorted.
 	Shards(ctx context.Context, dataset string) ([]string, error)
 	// HighestTerm is the highest term of any watermark or document of any dataset; 0 if there is none.

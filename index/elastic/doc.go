@@ -17,8 +17,10 @@
 // document's Version (version_type external). Its source is the row's JSON, byte for byte as it came, with one more key before
 // the last brace:
 //
-//	"_strata":{"version":…,"hash":"…","shard":"entry_202611","deleted":false,"long":["memo"],"k":{"fee":"10310"}}
+//	"_strata":{"version":…,"hash":{"hi":…,"lo":…},"shard":"entry_202611","deleted":false,"long":["memo"],"k":{"fee":"10310"}}
 //
+// hash is the halves of the row's hash, as signed numbers: Elasticsearch gives them with the order of a search, and Digests reads
+// no source at all. Where the key's text can't be made from the values that it is sorted by (a DECIMAL, a date), "key" has it.
 // Rows are read back from there, so every cell has its bytes. A tombstone without an image has its key columns and "bare".
 // The mapping is `dynamic: false`, not strict: an image of a time when the table had other columns must go in whole; what is no
 // column of the dataset stays in the source and is not searchable.
@@ -56,8 +58,14 @@
 // answer; or if an index that the state has is missing or closed. A shard that this process doesn't know is looked up in the
 // state at each search. A page is one request with a total order and search_after, whose values are made from cells, never from
 // float64; Scan goes over one point in time, kept for 5 minutes after each request, and ends with an error where Elasticsearch
-// has lost it. A document that somebody wrote over one of strata's has no hash in Get and Scan, so that verify repairs it;
-// without _strata it is in no search. One with an id of its own ends a Scan as Unsafe.
+// has lost it. Digests reads the next page while the caller is busy with this one. A document that somebody wrote over one of
+// strata's has no hash in Get, Scan and Digests, so that verify repairs it; without _strata it is in no search. One with an id
+// of its own ends a Scan as Unsafe. Where there is any such document in a shard, its Digests are as slow as a Scan.
+//
+// # Sweep
+//
+// By _delete_by_query, 5,000 tombstones a request, each by the sequence number that it was found with: what was written since is
+// a conflict and stays. Elasticsearch itself remembers the version of what it deleted for 60 s only (index.gc_deletes).
 //
 // # Failure
 //
@@ -69,7 +77,7 @@
 //
 // # What it does not do
 //
-// No full text, no sums, no altering of mappings, no deleting of indices or of tombstones. It sees neither that an index was
+// No full text, no sums, no altering of mappings, no deleting of indices. It sees neither that an index was
 // restored from an old snapshot nor that somebody changed a cell: `strata verify` does. It doesn't look at other pipelines'
 // indices: two in one Elasticsearch have two prefixes.
 package elastic

@@ -25,7 +25,10 @@ const (
 
 // mine is what strata added to a document.
 type mine struct {
-	Hash    string `json:"hash"`
+	Hash struct {
+		High *int64 `json:"hi"`
+		Low  *int64 `json:"lo"`
+	} `json:"hash"`
 	Shard   string `json:"shard"`
 	Deleted *bool  `json:"deleted"`
 	Bare    bool   `json:"bare"`
@@ -36,11 +39,10 @@ func readMine(source []byte) (m mine, h catalog.Hash, ok bool) {
 	key := []byte(`"` + own + `":`) // a quote inside a text would have its backslash before the colon
 	at := bytes.LastIndex(source, key)
 	end := bytes.LastIndexByte(source, '}')
-	if at < 0 || end <= at || json.Unmarshal(source[at+len(key):end], &m) != nil || m.Deleted == nil {
+	if at < 0 || end <= at || json.Unmarshal(source[at+len(key):end], &m) != nil || m.Deleted == nil || m.Hash.High == nil || m.Hash.Low == nil {
 		return mine{}, h, false
 	}
-	h, err := catalog.ParseHash(m.Hash)
-	return m, h, err == nil
+	return m, hashOf(*m.Hash.High, *m.Hash.Low), true
 }
 
 // stored decodes a document of a shard into s, whose Row is reused. A document that somebody else wrote over one of strata's
@@ -132,6 +134,21 @@ func (x *Index) Scan(ctx context.Context, dataset, shard string, after catalog.K
 	if err != nil || len(shards) == 0 {
 		return err
 	}
+	p, err := ds.byKey(after)
+	if err != nil {
+		return err
+	}
+	pit, end, err := x.pointInTime(ctx, op, shards[0])
+	if err != nil {
+		return err
+	}
+	defer end()
+	s := scan{x: x, op: op, ds: ds, shard: shard, pit: pit, sort: p.sort, after: p.after, size: firstScan}
+	return s.run(ctx, f)
+}
+
+// byKey is a plan with nothing but the order by key, from the first key greater than after.
+func (ds *dataset) byKey(after catalog.Key) (*plan, error) {
 	p := &plan{ds: ds}
 	for _, k := range ds.d.Key {
 		p.Order = append(p.Order, index.Order{Column: k})
@@ -139,30 +156,36 @@ func (x *Index) Scan(ctx context.Context, dataset, shard string, after catalog.K
 	if after != "" {
 		cells, err := after.Cells()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if len(cells) != len(ds.keys) {
-			return fault.New(fault.Invalid, "parse key "+string(after), "%d cells instead of %d", len(cells), len(ds.keys))
+			return nil, fault.New(fault.Invalid, "parse key "+string(after), "%d cells instead of %d", len(cells), len(ds.keys))
 		}
 		for i := range cells {
 			p.After = append(p.After, &cells[i])
 		}
 	}
-	if err := p.order(); err != nil {
-		return err
-	}
+	return p, p.order()
+}
+
+// pointInTime opens one; end lets it go. Elasticsearch does so by itself after keepAlive.
+func (x *Index) pointInTime(ctx context.Context, op string, s *shard) (id string, end func(), err error) {
 	var pit struct {
 		ID string `json:"id"`
 	}
-	err = x.c.call(ctx, op, request{method: http.MethodPost, path: "/" + url.PathEscape(shards[0].index) + "/_pit",
+	err = x.c.call(ctx, op, request{method: http.MethodPost, path: "/" + url.PathEscape(s.index) + "/_pit",
 		params: param("keep_alive", keepAlive)}, &pit)
-	if err != nil {
-		return err
-	}
-	s := scan{x: x, op: op, ds: ds, shard: shard, pit: pit.ID, sort: p.sort, after: p.after, size: firstScan}
-	err = s.run(ctx, f)
-	s.close(context.WithoutCancel(ctx))
-	return err
+	return pit.ID, func() {
+		err := x.c.call(context.WithoutCancel(ctx), op, request{method: http.MethodDelete, path: "/_pit", body: obj{"id": pit.ID}}, nil)
+		if err != nil {
+			x.cfg.Log.Info("point in time not closed", "err", err)
+		}
+	}, err
+}
+
+// wholeSearch are the parameters of a search by a point in time that must not be answered partly.
+func wholeSearch() url.Values {
+	return param("allow_partial_search_results", "false", "pre_filter_shard_size", allShards)
 }
 
 // scan is a walk over one point in time.
@@ -185,8 +208,7 @@ func (s *scan) run(ctx context.Context, f func(*index.Stored) error) error {
 			body["search_after"] = s.after
 		}
 		var a answer
-		err := s.x.c.call(ctx, s.op, request{method: http.MethodPost, path: "/_search", body: body,
-			params: param("allow_partial_search_results", "false", "pre_filter_shard_size", allShards)}, &a)
+		err := s.x.c.call(ctx, s.op, request{method: http.MethodPost, path: "/_search", body: body, params: wholeSearch()}, &a)
 		if err == nil {
 			err = a.whole(s.op, 1)
 		}
@@ -213,14 +235,6 @@ func (s *scan) run(ctx context.Context, f func(*index.Stored) error) error {
 		}
 		s.after = a.Hits.Hits[n-1].Sort
 		s.size = min(max(scanBytes/(bytes/n+1), 1), maxScan, 4*s.size)
-	}
-}
-
-// close lets the point in time go; Elasticsearch does so by itself after keepAlive.
-func (s *scan) close(ctx context.Context) {
-	err := s.x.c.call(ctx, s.op, request{method: http.MethodDelete, path: "/_pit", body: obj{"id": s.pit}}, nil)
-	if err != nil {
-		s.x.cfg.Log.Info("point in time not closed", "err", err)
 	}
 }
 

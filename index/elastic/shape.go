@@ -11,7 +11,7 @@ import (
 )
 
 // format of the indices, in their mappings and in the state.
-const format = 1
+const format = 2
 
 // own is the key of what strata adds to a document.
 const own = "_strata"
@@ -91,7 +91,9 @@ func (ds *dataset) mapping() obj {
 			top[f.name], keys[f.name] = stored, keyword
 		}
 	}
-	mine := obj{"version": obj{"type": "long"}, "hash": stored, "shard": keyword, "deleted": obj{"type": "boolean"},
+	half := obj{"type": "long", "index": false} // read with the order, faster than a text
+	mine := obj{"version": obj{"type": "long"}, "hash": obj{"properties": obj{"hi": half, "lo": half}}, "shard": keyword,
+		"key": obj{"type": "keyword", "index": false}, "deleted": obj{"type": "boolean"},
 		"bare": obj{"type": "boolean", "index": false, "doc_values": false}, "long": keyword}
 	if len(keys) > 0 {
 		mine["k"] = obj{"properties": keys}

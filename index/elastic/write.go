@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -203,14 +204,21 @@ func (b *batch) appendKeyColumns(dst []byte) []byte {
 func (b *batch) appendOwn(dst []byte, doc *index.Document) ([]byte, error) {
 	dst = append(dst, `,"`+own+`":{"version":`...)
 	dst = strconv.AppendUint(dst, uint64(doc.Version), 10)
-	dst = append(dst, `,"hash":"`...)
-	dst = appendHex(dst, doc.Hash[:])
-	dst = append(dst, `","shard":`...)
+	hi, lo := halves(doc.Hash)
+	dst = append(dst, `,"hash":{"hi":`...)
+	dst = strconv.AppendInt(dst, hi, 10)
+	dst = append(dst, `,"lo":`...)
+	dst = strconv.AppendInt(dst, lo, 10)
+	dst = append(dst, `},"shard":`...)
 	dst = catalog.AppendJSONString(dst, doc.Shard)
 	dst = append(dst, `,"deleted":`...)
 	dst = strconv.AppendBool(dst, doc.Deleted)
 	if doc.After == nil {
 		dst = append(dst, `,"bare":true`...)
+	}
+	if slices.ContainsFunc(b.ds.keys, func(k int) bool { return !b.ds.fields[k].sortsBack(b.row.Cell(k)) }) {
+		dst = append(dst, `,"key":`...)
+		dst = catalog.AppendJSONString(dst, string(doc.Key))
 	}
 	b.keys = b.keys[:0]
 	var long []string
@@ -253,14 +261,6 @@ func (b *batch) appendOwn(dst []byte, doc *index.Document) ([]byte, error) {
 		dst = append(append(append(dst, `,"k":{`...), b.keys[1:]...), '}')
 	}
 	return append(dst, '}'), nil
-}
-
-func appendHex(dst, raw []byte) []byte {
-	const digits = "0123456789abcdef"
-	for _, c := range raw {
-		dst = append(dst, digits[c>>4], digits[c&15])
-	}
-	return dst
 }
 
 // storedVersions reads what is there instead of what was refused as older.

@@ -29,6 +29,8 @@ func Run(t *testing.T, open Open) {
 	t.Run("HighestTerm is the highest of any watermark or document", func(t *testing.T) { highestTerm(t, open) })
 	t.Run("Ensure is idempotent and refuses other columns", func(t *testing.T) { ensure(t, open) })
 	t.Run("Scan goes up by the key columns from the first key greater than after", func(t *testing.T) { scans(t, open) })
+	t.Run("Digests is Scan without the rows", func(t *testing.T) { digests(t, open) })
+	t.Run("TestL2_a_sweep_leaves_what_lives_or_is_at_the_bound", func(t *testing.T) { sweeps(t, open) })
 	t.Run("Every cell comes back byte for byte", func(t *testing.T) { cells(t, open) })
 	t.Run("Search refuses what it can't answer", func(t *testing.T) { invalid(t, open) })
 	t.Run("Batches of several partitions may run in parallel", func(t *testing.T) { parallel(t, open) })

@@ -41,6 +41,8 @@ func Same(t *testing.T, seed uint64, rows, searches int, a, b index.Index) {
 		if x, y := one.scan(shard), two.scan(shard); !slices.Equal(x, y) {
 			t.Fatalf("scans of %s differ: %d and %d documents", shard, len(x), len(y))
 		}
+		one.digestsAreScan(shard)
+		two.digestsAreScan(shard)
 	}
 }
 

@@ -294,14 +294,32 @@ func (g *getter) get(id string, one *index.Stored) (bool, error) {
 
 // Scan fulfils index.Reader.
 func (x *Index) Scan(ctx context.Context, dataset, shard string, after catalog.Key, f func(*index.Stored) error) error {
+	of, err := x.file(dataset)
+	if err != nil {
+		return err
+	}
+	var one index.Stored
+	var scratch []byte
+	all := of.allColumns()
+	return x.walk(ctx, of, shard, after, of.storedList(), func(d []driver.Value) (err error) {
+		if scratch, err = of.stored(shard, all, d, &one, scratch); err != nil {
+			return err
+		}
+		return f(&one)
+	})
+}
+
+// walk calls each with what the list names of every document of a shard, by their key, from the first greater than after. It
+// ends at the first error of each and returns it.
+func (x *Index) walk(ctx context.Context, of *file, shard string, after catalog.Key, list string, each func([]driver.Value) error) error {
 	var stop error
-	err := x.read(ctx, dataset, func(v *view) error {
+	err := x.read(ctx, of.d.Name, func(v *view) error {
 		ids, err := v.shards([]string{shard})
 		if err != nil || len(ids) == 0 {
 			return err
 		}
 		q := sqlText{f: v.f}
-		q.add("SELECT " + v.f.storedList() + " FROM doc WHERE _shard=")
+		q.add("SELECT " + list + " FROM doc WHERE _shard=")
 		q.bind(ids[0])
 		order := make([]index.Order, len(v.f.d.Key))
 		for i, k := range v.f.d.Key {
@@ -317,15 +335,8 @@ func (x *Index) Scan(ctx context.Context, dataset, shard string, after catalog.K
 		}
 		q.add(" ORDER BY ")
 		q.order(order)
-		var one index.Stored
-		var scratch []byte
-		all := v.f.allColumns()
 		return v.query(q.buf.String(), q.args, func(d []driver.Value) error {
-			var err error
-			if scratch, err = v.f.stored(shard, all, d, &one, scratch); err != nil {
-				return err
-			}
-			stop = f(&one)
+			stop = each(d)
 			return stop
 		})
 	})

@@ -21,7 +21,7 @@ import (
 )
 
 // formatVersion of the files, in PRAGMA user_version.
-const formatVersion = 1
+const formatVersion = 2
 
 // suffix of a dataset's file.
 const suffix = ".db"
@@ -38,7 +38,7 @@ type Config struct {
 
 // CrashPoints are the names that Config.At is asked with.
 func CrashPoints() []string {
-	return []string{"sqlite.apply", "sqlite.applied", "sqlite.watermark", "sqlite.watermarked"}
+	return []string{"sqlite.apply", "sqlite.applied", "sqlite.watermark", "sqlite.watermarked", "sqlite.sweep", "sqlite.swept"}
 }
 
 // Index is the embedded index. It fulfils index.Index.
@@ -271,6 +271,7 @@ func schema(d *catalog.Dataset) []string {
 			frozen TEXT NOT NULL)`,
 		"CREATE TABLE IF NOT EXISTS doc (_id INTEGER PRIMARY KEY, _shard, _version, _deleted, _hash, _raw, " + strings.Join(cols, ", ") + ")",
 		"CREATE UNIQUE INDEX IF NOT EXISTS doc_key ON doc (_shard, " + columnList(d.Key) + ")",
+		"CREATE INDEX IF NOT EXISTS dead ON doc (_version) WHERE _deleted<>0",
 		"ANALYZE", // of nothing: it makes sqlite_stat1
 		statistics("doc_key", 300, len(d.Key)),
 	}

@@ -393,14 +393,23 @@ func (w *writer) shard(name string) (int64, error) {
 }
 
 func (w *writer) exec(q string, args ...driver.Value) error {
+	_, err := w.change(q, args...)
+	return err
+}
+
+// change is exec with the number of rows that were changed.
+func (w *writer) change(q string, args ...driver.Value) (int64, error) {
 	c, ok := w.raw.(driver.ExecerContext)
 	if !ok {
-		return fault.New(fault.Internal, "execute", "the driver can't execute")
+		return 0, fault.New(fault.Internal, "execute", "the driver can't execute")
 	}
 	named := make([]driver.NamedValue, len(args))
 	for i, v := range args {
 		named[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
 	}
-	_, err := c.ExecContext(context.Background(), q, named)
-	return err
+	res, err := c.ExecContext(context.Background(), q, named)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
 }

@@ -1,0 +1,46 @@
+package sqlite
+
+import (
+	"context"
+
+	"strata/fault"
+	"strata/index"
+)
+
+// maxSweep bounds the tombstones of one transaction: batches of Apply wait meanwhile.
+const maxSweep = 1000
+
+// Sweep fulfils index.Writer. Each transaction looks for its tombstones itself, so what came back to life is none.
+func (x *Index) Sweep(ctx context.Context, dataset string, below index.Version) (int64, error) {
+	f, err := x.file(dataset)
+	if err != nil {
+		return 0, err
+	}
+	op := "sweep tombstones of " + dataset
+	var gone int64
+	for {
+		if err := ctx.Err(); err != nil {
+			return gone, fault.Wrap(fault.KindOf(err), op, err)
+		}
+		n, err := f.writer.sweep(below)
+		if err != nil {
+			return gone, classify(op, err)
+		}
+		if gone += n; n < maxSweep {
+			return gone, nil
+		}
+	}
+}
+
+// sweep is one transaction of a Sweep, between those of Apply.
+func (w *writer) sweep(below index.Version) (int64, error) {
+	w.turn <- struct{}{}
+	defer func() { <-w.turn }()
+	var n int64
+	err := w.transaction("sqlite.sweep", "sqlite.swept", func() (err error) {
+		n, err = w.change("DELETE FROM doc WHERE _id IN (SELECT _id FROM doc INDEXED BY dead WHERE _deleted<>0 AND _version<? LIMIT ?)",
+			int64(below), int64(maxSweep))
+		return err
+	})
+	return n, err
+}
