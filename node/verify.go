@@ -13,7 +13,7 @@ import (
 	"strata/db"
 	"strata/fault"
 	"strata/index"
-	syncer "strata/sync"
+	"strata/sync/verify"
 )
 
 // VerifyRequest says what to prove.
@@ -29,7 +29,7 @@ type Report struct {
 	Differences    int64                `json:"differences"`      // of all parts
 	MoneySumsEqual bool                 `json:"money_sums_equal"` // per column and unit, index against sources
 	Findings       []string             `json:"findings"`         // what differs, by name; at most 1,000 per part
-	Index          *syncer.Report       `json:"index,omitempty"`
+	Index          *verify.Report       `json:"index,omitempty"`
 	Archive        *archive.CheckResult `json:"archive,omitempty"`
 	Ledger         *LedgerProof         `json:"ledger,omitempty"`
 }
@@ -86,7 +86,7 @@ func (n *Node) verifyIndex(ctx context.Context, r VerifyRequest, rep *Report) er
 	if err != nil {
 		return err
 	}
-	out, err := syncer.Verify(ctx, syncer.VerifyConfig{
+	out, err := verify.Verify(ctx, verify.Config{
 		Datasets: n.datasets, View: n.View, Stores: map[catalog.Store]*db.DB{catalog.Live: n.live, catalog.Archive: n.archive},
 		Live: w, Index: n.index, Now: n.now, Progress: r.Progress, MaskKey: key,
 	})

@@ -1,4 +1,4 @@
-// Package syncer carries the change records of the datasets' topics into the index, and proves the index against its
+// Package syncer carries the change records of the datasets' topics into the index; sync/verify proves the index against its
 // sources. (The folder is sync; the standard library has that name.)
 //
 // # Applying
@@ -30,17 +30,7 @@
 // else (a record strata did not write, a document that the index refuses, an unknown shard, an offset that is no longer
 // there) stops that dataset alone, with nothing committed beyond it (law L11); Stats and WaitFor say why.
 //
-// # Verifying
-//
-// Verify compares index and sources shard by shard, row by row, cell by cell, and the sums of money, computed here from what
-// was read on each side. Rows of the sources are masked first, as capture masks them. A shard is read under its owner's
-// snapshot (never longer than about 5 s, then a new one goes on after the last key); after the snapshot is open a heartbeat
-// is committed on live, and the index is read once it has reached it. Both sides come in key order and are merged, so memory
-// stays flat. A shard whose server orders keys differently from catalog.Compare (a collation) is compared by lookups in both
-// directions instead. What differs may only have changed meanwhile: each such key is read again on both sides behind a new
-// heartbeat, up to 5 times.
-//
 // # What it does not do
 //
-// It never repairs: gaps are named, not filled. It never mints versions. It doesn't judge the ledger's own sums.
+// It never repairs: gaps are named, not filled. It never mints versions.
 package syncer

@@ -1,4 +1,4 @@
-package syncer
+package verify
 
 import (
 	"context"
@@ -26,8 +26,8 @@ const (
 	snapshotLimit = 5 * time.Second
 )
 
-// VerifyConfig says what Verify compares. Everything without a default is required.
-type VerifyConfig struct {
+// Config says what Verify compares. Everything without a default is required.
+type Config struct {
 	Datasets []*catalog.Dataset
 	// View says who owns what, from the stores themselves.
 	View func(ctx context.Context, d *catalog.Dataset) (*catalog.View, error)
@@ -90,7 +90,7 @@ type UnitSum struct {
 // Verify compares the index with its sources, row by row, and says what differs. An error means that the comparison
 // could not be finished; differences are not errors. Errors: Invalid, Unavailable, Timeout (the index doesn't get to the
 // present), Proof (its watermark is frozen).
-func Verify(ctx context.Context, cfg VerifyConfig) (Report, error) {
+func Verify(ctx context.Context, cfg Config) (Report, error) {
 	var errs []error
 	need := func(ok bool, what string) {
 		if !ok {
@@ -154,7 +154,7 @@ func (p *progress) add(n int64) {
 
 // verifier compares one dataset.
 type verifier struct {
-	cfg      VerifyConfig
+	cfg      Config
 	d        *catalog.Dataset
 	keys     []int
 	sort     []catalog.Sort // by the key columns
@@ -166,7 +166,7 @@ type verifier struct {
 	masked   catalog.Row
 }
 
-func newVerifier(cfg VerifyConfig, d *catalog.Dataset, p *progress) (*verifier, error) {
+func newVerifier(cfg Config, d *catalog.Dataset, p *progress) (*verifier, error) {
 	masker, err := catalog.NewMasker(d, cfg.MaskKey)
 	if err != nil {
 		return nil, err
@@ -319,7 +319,7 @@ func awaitIndex(ctx context.Context, x index.Reader, d *catalog.Dataset, beat ui
 				continue
 			}
 			if behind++; m.Frozen != "" {
-				return frozenError(m)
+				return frozen(m)
 			}
 		}
 		if behind <= 0 {
@@ -332,4 +332,11 @@ func awaitIndex(ctx context.Context, x index.Reader, d *catalog.Dataset, beat ui
 				WithHint("are canal and sync running? `strata sync status` shows how far the index is")
 		}
 	}
+}
+
+// frozen is what a frozen watermark means to who waits for it.
+func frozen(m index.Watermark) error {
+	return fault.New(fault.Proof, "wait for index of "+m.Dataset, "partition %d is frozen at heartbeat %d: %s", m.Partition, m.Heartbeat, m.Frozen).
+		WithHint("changes are missing, which are repaired from the source: `strata canal tasks` shows how far that is; where there is none, "+
+			"`strata canal rewind %s --why …` begins it", m.Dataset)
 }

@@ -1,4 +1,4 @@
-package syncer
+package verify
 
 import (
 	"context"
@@ -15,8 +15,24 @@ import (
 	"strata/db"
 	"strata/fault"
 	"strata/index"
+	"strata/index/indextest"
+	"strata/index/sqlite"
 	"strata/local/localtest"
 )
+
+func openIndex(t testing.TB) *sqlite.Index {
+	t.Helper()
+	x, err := sqlite.Open(t.Context(), sqlite.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = x.Close() })
+	return x
+}
+
+func entry(account, seq, amount int) catalog.Row {
+	return indextest.Entry(account, seq, amount, "2026-11-02", nil)
+}
 
 // fresh is an index that says how far it is from a test's own knowledge.
 type fresh struct {
@@ -39,7 +55,7 @@ type stand struct {
 	live, archive *sql.DB
 	d             *catalog.Dataset
 	x             *fresh
-	cfg           VerifyConfig
+	cfg           Config
 	version       index.Version
 }
 
@@ -64,7 +80,7 @@ func newStand(t testing.TB, d *catalog.Dataset) *stand {
 	s.ok(db.EnsureTables(t.Context(), writer))
 	s.ok(db.EnsureTables(t.Context(), pool(catalog.Archive, db.Writer)))
 	s.ok(s.x.Ensure(t.Context(), d))
-	s.cfg = VerifyConfig{Datasets: []*catalog.Dataset{d}, Live: writer, Index: s.x, Now: time.Now,
+	s.cfg = Config{Datasets: []*catalog.Dataset{d}, Live: writer, Index: s.x, Now: time.Now,
 		Stores: map[catalog.Store]*db.DB{catalog.Live: readLive, catalog.Archive: readArchive},
 		View: func(ctx context.Context, d *catalog.Dataset) (*catalog.View, error) {
 			var says []catalog.Says
@@ -135,7 +151,7 @@ func (s *stand) verify() DatasetReport {
 }
 
 func ledger() *catalog.Dataset {
-	d := entries()
+	d := indextest.Entries()
 	d.Money = []catalog.Money{{Column: "amount", Unit: "EUR"}}
 	return d
 }
