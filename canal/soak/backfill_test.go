@@ -6,22 +6,23 @@ import (
 	"testing"
 
 	"strata/local/localtest"
+	"strata/local/soaktest"
 )
 
 // hot backfills a table again and again while its rows change, by XA too, beside a loop of SHOW GLOBAL STATUS. The checker
 // sees that the v of a row never goes back.
 func (r *rig) hot(times int) {
-	ctx, cancel := context.WithCancel(r.t.Context())
+	ctx, cancel := context.WithCancel(r.T.Context())
 	var loop sync.WaitGroup
 	loop.Go(func() {
 		for ctx.Err() == nil {
-			_, _ = r.db.ExecContext(ctx, "SHOW GLOBAL STATUS") // it is for what it does to the server
+			_, _ = r.DB.ExecContext(ctx, "SHOW GLOBAL STATUS") // it is for what it does to the server
 		}
 	})
-	r.write(func() {
-		r.commits(between)
+	r.Write(func() {
+		r.Commits(between)
 		for i := range times {
-			r.strata("canal", "backfill", []string{"orders", "items"}[i%2], "--why", "hot", "--wait")
+			r.Strata("canal", "backfill", []string{"orders", "items"}[i%2], "--why", "hot", "--wait")
 		}
 	})
 	cancel()
@@ -37,7 +38,7 @@ func TestCapture_backfills_what_changes(t *testing.T) {
 
 // TestSoak_backfill: twenty in each of a tenth of the rounds.
 func TestSoak_backfill(t *testing.T) {
-	someRounds(t, func(t *testing.T, seed uint64) {
+	soaktest.SomeRounds(t, func(t *testing.T, seed uint64) {
 		m := localtest.Maria(t)
 		newRig(t, seed, m, localtest.Schema(t, m), nil, "canal").hot(20)
 	})

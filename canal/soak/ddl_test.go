@@ -12,6 +12,7 @@ import (
 
 	"strata/local"
 	"strata/local/localtest"
+	"strata/local/soaktest"
 )
 
 // alterations of table wide, each after a stretch of inserts. Statements of one are run one after the other.
@@ -39,25 +40,25 @@ var mariaAlterations = [][]string{
 
 // names are the columns of table wide that have a text, in their order.
 func (r *rig) names() (names []string) {
-	r.t.Helper()
-	rows, err := r.db.QueryContext(r.t.Context(), "SELECT column_name FROM information_schema.columns WHERE table_schema=DATABASE() AND table_name='wide' AND column_name NOT IN ('id', 'v') ORDER BY ordinal_position")
-	r.fatal(err)
+	r.T.Helper()
+	rows, err := r.DB.QueryContext(r.T.Context(), "SELECT column_name FROM information_schema.columns WHERE table_schema=DATABASE() AND table_name='wide' AND column_name NOT IN ('id', 'v') ORDER BY ordinal_position")
+	r.Fatal(err)
 	defer rows.Close()
 	for rows.Next() {
 		var n string
-		r.fatal(rows.Scan(&n))
+		r.Fatal(rows.Scan(&n))
 		names = append(names, n)
 	}
-	r.fatal(rows.Err())
+	r.Fatal(rows.Err())
 	return names
 }
 
 // fill writes rows one by one, each cell with its column's name, and changes some of those before.
 func (r *rig) fill(conn *sql.Conn, from, to int) {
-	r.t.Helper()
+	r.T.Helper()
 	exec := func(q string) {
-		if _, err := conn.ExecContext(r.t.Context(), q); err != nil {
-			r.t.Fatalf("%s: %v", q, err)
+		if _, err := conn.ExecContext(r.T.Context(), q); err != nil {
+			r.T.Fatalf("%s: %v", q, err)
 		}
 	}
 	names := r.names()
@@ -82,16 +83,16 @@ func (r *rig) fill(conn *sql.Conn, from, to int) {
 
 // altered is a round: inserts and DDL while nothing captures, and then the proof.
 func (r *rig) altered(each int, list [][]string) {
-	t := r.t
-	conn, err := r.db.Conn(context.WithoutCancel(t.Context()))
-	r.fatal(err)
+	t := r.T
+	conn, err := r.DB.Conn(context.WithoutCancel(t.Context()))
+	r.Fatal(err)
 	defer conn.Close()
 	r.fill(conn, 1, each)
-	r.begin("canal")
-	client := r.client()
+	r.Begin("canal")
+	client := r.Client()
 	c := newChecker("strata.wide", partitions)
 	r.until(c, client)
-	r.off(func() {
+	r.Off(func() {
 		for i, ddl := range list {
 			for _, q := range ddl {
 				if _, err := conn.ExecContext(t.Context(), q); err != nil {
@@ -116,21 +117,21 @@ func (r *rig) altered(each int, list [][]string) {
 
 // sameAsWide compares the topic with the table, in all columns that this has now.
 func (r *rig) sameAsWide(c *checker) {
-	t := r.t
+	t := r.T
 	t.Helper()
 	names := r.names()
-	want := r.table("SELECT CONCAT('{\"id\":', id, '}'), v, " + strings.Join(names, ", ") + " FROM wide")
+	want := r.Table("SELECT CONCAT('{\"id\":', id, '}'), v, " + strings.Join(names, ", ") + " FROM wide")
 	compare(t, "wide", want, c, names...)
 	t.Logf("%d rows, records %v, columns %v", len(c.rows), c.counts, names)
 }
 
 // until waits for a row that is written now, and what was before it.
 func (r *rig) until(c *checker, client sarama.Client) {
-	r.t.Helper()
+	r.T.Helper()
 	r.ends++
-	localtest.Exec(r.t, r.db, "REPLACE INTO wide (id, v) VALUES (0, ?)", r.ends)
+	localtest.Exec(r.T, r.DB, "REPLACE INTO wide (id, v) VALUES (0, ?)", r.ends)
 	goal := uint64(0)
-	localtest.Eventually(r.t, limit, "the last row", func() (bool, error) {
+	localtest.Eventually(r.T, limit, "the last row", func() (bool, error) {
 		if err := c.read(client); err != nil || c.rows[`{"id":0}`]["v"] != r.ends {
 			return false, err
 		}
@@ -143,8 +144,8 @@ func (r *rig) until(c *checker, client sarama.Client) {
 
 const wide = "CREATE TABLE wide (id BIGINT PRIMARY KEY, v BIGINT NOT NULL, a VARCHAR(60) NULL, b VARCHAR(60) NULL, c VARCHAR(60) NULL) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"
 
-func ddlRig(t *testing.T, live server, dsn string) *rig {
-	return setup{live: live, dsn: dsn, tables: []string{wide}, datasets: fmt.Sprintf("  - {name: wide, partitions: %d}\n", partitions)}.rig(t)
+func ddlRig(t *testing.T, live soaktest.Server, dsn string) *rig {
+	return made(t, soaktest.Setup{Live: live, DSN: dsn, Tables: []string{wide}, Datasets: fmt.Sprintf("  - {name: wide, partitions: %d}\n", partitions)})
 }
 
 func ddlMaria(t *testing.T, each int) {
@@ -164,19 +165,19 @@ func TestCapture_follows_DDL_that_is_behind_it(t *testing.T) { ddlMaria(t, 100) 
 func TestCapture_backfills_columns_that_were_added_meanwhile(t *testing.T) {
 	m := localtest.Shared(t)
 	r := ddlRig(t, m, localtest.Schema(t, m))
-	conn, err := r.db.Conn(context.WithoutCancel(t.Context()))
-	r.fatal(err)
+	conn, err := r.DB.Conn(context.WithoutCancel(t.Context()))
+	r.Fatal(err)
 	defer conn.Close()
 	r.fill(conn, 1, 50)
-	r.begin("canal")
-	client := r.client()
+	r.Begin("canal")
+	client := r.Client()
 	c := newChecker("strata.wide", partitions)
 	r.until(c, client)
 	for i, q := range []string{"ALTER TABLE wide ADD COLUMN late VARCHAR(60) NULL AFTER id", "ALTER TABLE wide DROP COLUMN b", "ALTER TABLE wide RENAME COLUMN a TO z"} {
-		localtest.Exec(t, r.db, q)
+		localtest.Exec(t, r.DB, q)
 		r.fill(conn, 50+50*i, 100+50*i)
-		r.strata("canal", "backfill", "wide", "--why", q, "--wait")
-		r.strata("canal", "repair", "wide", "wide", "60", "--why", q)
+		r.Strata("canal", "backfill", "wide", "--why", q, "--wait")
+		r.Strata("canal", "repair", "wide", "wide", "60", "--why", q)
 		r.status(0, "repairs   0 keys")
 		r.until(c, client)
 		r.sameAsWide(c)
@@ -188,7 +189,7 @@ func TestCapture_backfills_columns_that_were_added_meanwhile(t *testing.T) {
 
 // TestSoak_DDL: with 100,000 events of lag, on MySQL too.
 func TestSoak_DDL(t *testing.T) {
-	someRounds(t, func(t *testing.T, _ uint64) {
+	soaktest.SomeRounds(t, func(t *testing.T, _ uint64) {
 		t.Run("MariaDB", func(t *testing.T) { ddlMaria(t, 8000) })
 		t.Run("MySQL", func(t *testing.T) { ddlMySQL(t, 8000) })
 	})

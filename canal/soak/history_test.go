@@ -18,8 +18,8 @@ func TestCapture_repairs_what_a_restored_server_never_had(t *testing.T) {
 	home := localtest.Home(t)
 	m := localtest.Start(t, home, local.MariaConfig{Name: "live"})
 	r := newRig(t, 1, m, localtest.Schema(t, m), nil, "canal")
-	r.load.xa = false
-	r.write(func() { r.commits(200) })
+	r.Load.XA = false
+	r.Write(func() { r.Commits(200) })
 	r.proof()
 
 	data, backup := filepath.Join(home.Dir(), "live", "data"), filepath.Join(t.TempDir(), "backup")
@@ -28,20 +28,20 @@ func TestCapture_repairs_what_a_restored_server_never_had(t *testing.T) {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
-	r.fatal(m.Stop(context.WithoutCancel(t.Context())))
+	r.Fatal(m.Stop(context.WithoutCancel(t.Context())))
 	copyFolder(data, backup)
-	r.fatal(m.Restart(t.Context()))
-	r.write(func() { r.commits(300) })
+	r.Fatal(m.Restart(t.Context()))
+	r.Write(func() { r.Commits(300) })
 	r.proof()
 
-	r.fatal(m.Kill())
-	r.fatal(os.RemoveAll(data))
+	r.Fatal(m.Kill())
+	r.Fatal(os.RemoveAll(data))
 	copyFolder(backup, data)
-	r.fatal(m.Restart(t.Context()))
+	r.Fatal(m.Restart(t.Context()))
 	r.forks = true
-	r.write(func() { r.commits(100) })
+	r.Write(func() { r.Commits(100) })
 	r.proof()
-	if log := r.strata("canal", "evidence", "--json"); !strings.Contains(log, "failover") {
+	if log := r.Strata("canal", "evidence", "--json"); !strings.Contains(log, "failover") {
 		t.Errorf("the evidence log has no failover: %s", log)
 	}
 }
@@ -50,8 +50,8 @@ func TestCapture_repairs_what_a_restored_server_never_had(t *testing.T) {
 func TestCapture_backfills_what_never_was_in_the_binlog(t *testing.T) {
 	m := localtest.Shared(t)
 	r := newRig(t, 2, m, localtest.Schema(t, m), nil, "canal,sync")
-	conn, err := r.db.Conn(t.Context())
-	r.fatal(err)
+	conn, err := r.DB.Conn(t.Context())
+	r.Fatal(err)
 	for _, q := range []string{"SET sql_log_bin=0",
 		"INSERT INTO orders SELECT 100000+seq, 1, 'unseen', seq, '2026-11-01' FROM seq_1_to_2500",
 		"INSERT INTO item_202610 SELECT 100000+seq, '2026-10-05', 1, NULL FROM seq_1_to_1500", "SET sql_log_bin=1"} {
@@ -59,14 +59,14 @@ func TestCapture_backfills_what_never_was_in_the_binlog(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r.fatal(conn.Close())
-	r.write(func() {
-		r.commits(100)
-		r.strata("canal", "backfill", "orders", "--why", "rows were loaded without the binlog", "--wait")
-		r.strata("canal", "backfill", "items", "--why", "rows were loaded without the binlog", "--wait")
+	r.Fatal(conn.Close())
+	r.Write(func() {
+		r.Commits(100)
+		r.Strata("canal", "backfill", "orders", "--why", "rows were loaded without the binlog", "--wait")
+		r.Strata("canal", "backfill", "items", "--why", "rows were loaded without the binlog", "--wait")
 	})
 	r.proof()
-	r.strata("verify")
+	r.Strata("verify")
 }
 
 // TestCapture_rewinds: the keys that changed since a place are sent anew as they are, and no row goes back.
@@ -74,12 +74,12 @@ func TestCapture_rewinds(t *testing.T) {
 	m := localtest.Shared(t)
 	r := newRig(t, 3, m, localtest.Schema(t, m), nil, "canal,sync")
 	var from string
-	r.fatal(r.db.QueryRow("SELECT @@GLOBAL.gtid_binlog_pos").Scan(&from))
-	r.write(func() {
-		r.commits(300)
-		r.strata("canal", "rewind", "orders", "--to", from, "--why", "a drill", "--wait")
-		r.commits(50)
+	r.Fatal(r.DB.QueryRow("SELECT @@GLOBAL.gtid_binlog_pos").Scan(&from))
+	r.Write(func() {
+		r.Commits(300)
+		r.Strata("canal", "rewind", "orders", "--to", from, "--why", "a drill", "--wait")
+		r.Commits(50)
 	})
 	r.proof()
-	r.strata("verify")
+	r.Strata("verify")
 }

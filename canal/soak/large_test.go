@@ -5,29 +5,29 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/IBM/sarama"
 
 	"strata/local/localtest"
+	"strata/local/soaktest"
 )
 
 // TestCapture_makes_a_letter_of_a_row_that_is_too_large: its key and a hash go to a topic of their own; the others go on.
 func TestCapture_makes_a_letter_of_a_row_that_is_too_large(t *testing.T) {
 	m := localtest.Shared(t)
-	long := slices.Clone(tables)
+	long := soaktest.Tables()
 	long[1] = strings.Replace(long[1], "VARCHAR(200)", "MEDIUMTEXT", 1)
-	r := setup{seed: 51, live: m, dsn: localtest.Schema(t, m), tables: long, roles: []string{"canal"}, more: "capture: {max_row_bytes: 65536}\n"}.rig(t)
-	localtest.Exec(t, r.db, "INSERT INTO orders VALUES (777001, 1, REPEAT('x', 100000), 0, '2026-11-22')")
-	r.write(func() { r.commits(between) })
+	r := made(t, soaktest.Setup{Seed: 51, Live: m, DSN: localtest.Schema(t, m), Tables: long, Roles: []string{"canal"}, More: "capture: {max_row_bytes: 65536}\n"})
+	localtest.Exec(t, r.DB, "INSERT INTO orders VALUES (777001, 1, REPEAT('x', 100000), 0, '2026-11-22')")
+	r.Write(func() { r.Commits(between) })
 	r.status(0, "1 dead letters")
-	consumer, err := sarama.NewConsumerFromClient(r.client())
-	r.fatal(err)
+	consumer, err := sarama.NewConsumerFromClient(r.Client())
+	r.Fatal(err)
 	defer consumer.Close()
 	letters, err := consumer.ConsumePartition("strata.orders.dlq", 0, sarama.OffsetOldest)
-	r.fatal(err)
+	r.Fatal(err)
 	defer letters.Close()
 	select {
 	case l := <-letters.Messages():
@@ -36,7 +36,7 @@ func TestCapture_makes_a_letter_of_a_row_that_is_too_large(t *testing.T) {
 		}
 	case <-t.Context().Done():
 	}
-	localtest.Exec(t, r.db, "DELETE FROM orders WHERE id=777001")
+	localtest.Exec(t, r.DB, "DELETE FROM orders WHERE id=777001")
 	r.proof()
 }
 
@@ -61,7 +61,7 @@ func smallDisk(t *testing.T, mib int) string {
 // TestSoak_waits_for_room_to_spill: a transaction that doesn't fit into memory, nor on the disk. Nothing of it is sent, it
 // is said, and it goes on when there is room.
 func TestSoak_waits_for_room_to_spill(t *testing.T) {
-	soakOnly(t)
+	soaktest.SoakOnly(t)
 	const rows = 200_000
 	disk := smallDisk(t, 256)
 	ballast := filepath.Join(disk, "ballast")
@@ -69,11 +69,11 @@ func TestSoak_waits_for_room_to_spill(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := localtest.Shared(t)
-	r := setup{seed: 52, live: m, dsn: localtest.Schema(t, m), tables: tables, roles: []string{"canal"}, more: fmt.Sprintf("capture: {spill_dir: %q}\n", disk)}.rig(t)
-	r.write(func() { r.commits(between) })
+	r := made(t, soaktest.Setup{Seed: 52, Live: m, DSN: localtest.Schema(t, m), Tables: soaktest.Tables(), Roles: []string{"canal"}, More: fmt.Sprintf("capture: {spill_dir: %q}\n", disk)})
+	r.Write(func() { r.Commits(between) })
 	r.proof()
 	sent := r.rowsSent()
-	localtest.Exec(t, r.db, fmt.Sprintf("INSERT INTO orders SELECT 1000000+seq, 1, REPEAT('y', 150), seq, '2026-11-22' FROM seq_1_to_%d", rows))
+	localtest.Exec(t, r.DB, fmt.Sprintf("INSERT INTO orders SELECT 1000000+seq, 1, REPEAT('y', 150), seq, '2026-11-22' FROM seq_1_to_%d", rows))
 	r.status(1, "HALTED", "no space left on device", "make room there")
 	if n := r.rowsSent(); n != sent {
 		t.Errorf("%d rows were sent", n-sent)

@@ -9,16 +9,17 @@ import (
 
 	"strata/local"
 	"strata/local/localtest"
+	"strata/local/soaktest"
 )
 
 // prepare leaves an XA transaction prepared, its connection gone.
 func (r *rig) prepare(id string, statements ...string) {
-	r.t.Helper()
-	conn, err := r.db.Conn(r.t.Context())
-	r.fatal(err)
+	r.T.Helper()
+	conn, err := r.DB.Conn(r.T.Context())
+	r.Fatal(err)
 	for _, q := range append(append([]string{"XA START '" + id + "'"}, statements...), "XA END '"+id+"'", "XA PREPARE '"+id+"'") {
-		if _, err := conn.ExecContext(r.t.Context(), q); err != nil {
-			r.t.Fatalf("%s: %v", q, err)
+		if _, err := conn.ExecContext(r.T.Context(), q); err != nil {
+			r.T.Fatalf("%s: %v", q, err)
 		}
 	}
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // ends it
@@ -27,9 +28,9 @@ func (r *rig) prepare(id string, statements ...string) {
 
 // outcome ends a prepared transaction, from a connection of its own.
 func (r *rig) outcome(verb, id string) {
-	r.t.Helper()
-	localtest.Eventually(r.t, limit, verb+" "+id, func() (bool, error) {
-		_, err := r.db.ExecContext(r.t.Context(), verb+" '"+id+"'")
+	r.T.Helper()
+	localtest.Eventually(r.T, limit, verb+" "+id, func() (bool, error) {
+		_, err := r.DB.ExecContext(r.T.Context(), verb+" '"+id+"'")
 		if err != nil && strings.Contains(err.Error(), "XAER_NOTA") {
 			return false, nil // its connection has not ended yet
 		}
@@ -39,8 +40,8 @@ func (r *rig) outcome(verb, id string) {
 
 // place is the position of the last checkpoint, and how many XA transactions are open there.
 func (r *rig) place() (gtid string, open int) {
-	r.t.Helper()
-	cmd, _ := r.try("canal", "status", "--json")
+	r.T.Helper()
+	cmd, _ := r.Try("canal", "status", "--json")
 	var s struct {
 		GTID   string `json:"gtid"`
 		Report struct {
@@ -49,15 +50,15 @@ func (r *rig) place() (gtid string, open int) {
 	}
 	text, _, _ := strings.Cut(cmd, "\nstrata: ")
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
-		r.t.Fatalf("%v: %s", err, cmd)
+		r.T.Fatalf("%v: %s", err, cmd)
 	}
 	return s.GTID, len(s.Report.OpenXA)
 }
 
 // prepared is a round with transactions that stay prepared over restarts of both sides. The position goes on meanwhile.
 func (r *rig) prepared() {
-	t := r.t
-	r.load.xa = false
+	t := r.T
+	r.Load.XA = false
 	r.proof()
 	for i, id := range []string{"c1", "r1", "c2", "r2"} {
 		key := string(rune('1' + i))
@@ -68,20 +69,20 @@ func (r *rig) prepared() {
 	if open != 4 {
 		t.Errorf("%d XA transactions are open at %s", open, before)
 	}
-	r.down(func() {})
-	r.led()
+	r.Down(func() {})
+	r.Led()
 	r.others()
 	r.outcome("XA COMMIT", "c1")
 	r.outcome("XA ROLLBACK", "r1")
 	r.others()
-	r.fatal(r.live.Kill())
-	r.fatal(r.live.Restart(context.WithoutCancel(t.Context())))
+	r.Fatal(r.Live.Kill())
+	r.Fatal(r.Live.Restart(context.WithoutCancel(t.Context())))
 	r.others()
 	now, open := r.place()
 	if open != 2 || now == before {
 		t.Errorf("%d XA transactions are open at %s, which was %s", open, now, before)
 	}
-	r.down(func() {
+	r.Down(func() {
 		r.outcome("XA COMMIT", "c2")
 		r.outcome("XA ROLLBACK", "r2")
 	})
@@ -93,20 +94,20 @@ func (r *rig) prepared() {
 
 // others waits until changes of now are in the topics, beside whatever is prepared.
 func (r *rig) others() {
-	r.t.Helper()
+	r.T.Helper()
 	r.caughtUp(r.readers())
 }
 
 // TestSoak_holds_prepared_transactions: each to its outcome, over restarts of the server and of the process.
 func TestSoak_holds_prepared_transactions(t *testing.T) {
-	soakOnly(t)
+	soaktest.SoakOnly(t)
 	m := localtest.Maria(t)
 	newRig(t, 61, m, localtest.Schema(t, m), nil, "canal").prepared()
 }
 
 // TestSoak_prepared does so on MySQL.
 func TestSoak_prepared(t *testing.T) {
-	someRounds(t, func(t *testing.T, seed uint64) {
+	soaktest.SomeRounds(t, func(t *testing.T, seed uint64) {
 		m := localtest.StartMySQL(t, localtest.Home(t), local.MySQLConfig{Name: "live"})
 		newRig(t, seed, m, localtest.Schema(t, m), nil, "canal").prepared()
 	})

@@ -1,4 +1,4 @@
-package soak
+package soaktest
 
 import (
 	"context"
@@ -13,33 +13,45 @@ import (
 	"time"
 )
 
-// tables of the load. life says which v a key had last, over its deaths too; it is not captured.
-var tables = []string{
-	"CREATE TABLE life (id BIGINT PRIMARY KEY, v BIGINT NOT NULL) ENGINE=InnoDB",
-	"CREATE TABLE orders (id BIGINT PRIMARY KEY, v BIGINT NOT NULL, note VARCHAR(200) NULL, amount DECIMAL(18,4) NOT NULL, at DATETIME(6) NOT NULL) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4",
-	"CREATE TABLE item_202610 (n BIGINT NOT NULL, at DATETIME(3) NOT NULL, v BIGINT NOT NULL, what VARBINARY(20) NULL, PRIMARY KEY (n, at)) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4",
-	"CREATE TABLE item_202611 LIKE item_202610",
+// Tables makes the tables of the load. life says which v a key had last, over its deaths too; it is not captured.
+func Tables() []string {
+	return []string{
+		"CREATE TABLE life (id BIGINT PRIMARY KEY, v BIGINT NOT NULL) ENGINE=InnoDB",
+		"CREATE TABLE orders (id BIGINT PRIMARY KEY, v BIGINT NOT NULL, note VARCHAR(200) NULL, amount DECIMAL(18,4) NOT NULL, at DATETIME(6) NOT NULL) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4",
+		"CREATE TABLE item_202610 (n BIGINT NOT NULL, at DATETIME(3) NOT NULL, v BIGINT NOT NULL, what VARBINARY(20) NULL, PRIMARY KEY (n, at)) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4",
+		"CREATE TABLE item_202611 LIKE item_202610",
+	}
 }
 
 const (
-	keys      = 400  // of orders; few, so that they are changed again and again
-	itemsFrom = 5000 // ids of life that are items
+	// Keys is how many each dataset has: 1 and up in orders, above ItemsFrom in items; few, so that they are changed again and again.
+	Keys = 400
+	// ItemsFrom is where the keys of items begin.
+	ItemsFrom = 5000
 )
 
-// load changes the tables until its context ends.
-type load struct {
-	db      *sql.DB
-	xa      bool
-	always  bool // every transaction is an XA transaction
-	commits atomic.Int64
-	rounds  atomic.Uint64 // of XA ids
-	mu      sync.Mutex
-	last    error
+// Load changes the tables.
+type Load struct {
+	XA      bool // some transactions are XA transactions
+	Always  bool // every one is
+	Commits atomic.Int64
+
+	db     *sql.DB
+	rounds atomic.Uint64 // of XA ids
+	mu     sync.Mutex
+	last   error
 }
 
-// run changes rows with one connection; what fails is tried again with the next transaction. The last one is not cut short:
-// the server would go on with it after the proof has begun.
-func (l *load) run(ctx context.Context, rnd *rand.Rand) {
+// Last is the last error of a transaction.
+func (l *Load) Last() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
+// run changes rows with one connection until ctx ends; what fails is tried again with the next transaction. The last one is not
+// cut short: the server would go on with it after the proof has begun.
+func (l *Load) run(ctx context.Context, rnd *rand.Rand) {
 	work := context.WithoutCancel(ctx)
 	for ctx.Err() == nil {
 		if err := l.one(work, rnd); err != nil {
@@ -57,7 +69,7 @@ func (l *load) run(ctx context.Context, rnd *rand.Rand) {
 }
 
 // one does one transaction: plain, rolled back, or XA.
-func (l *load) one(ctx context.Context, rnd *rand.Rand) error {
+func (l *Load) one(ctx context.Context, rnd *rand.Rand) error {
 	conn, err := l.db.Conn(ctx)
 	if err != nil {
 		return err
@@ -71,7 +83,7 @@ func (l *load) one(ctx context.Context, rnd *rand.Rand) error {
 		return err
 	}
 	start, commit, back := "START TRANSACTION", []string{"COMMIT"}, []string{"ROLLBACK"}
-	if l.xa && (l.always || rnd.IntN(7) == 0) {
+	if l.XA && (l.Always || rnd.IntN(7) == 0) {
 		id := fmt.Sprintf("'soak%d'", l.rounds.Add(1))
 		start = "XA START " + id
 		commit = []string{"XA END " + id, "XA PREPARE " + id, "XA COMMIT " + id}
@@ -82,8 +94,8 @@ func (l *load) one(ctx context.Context, rnd *rand.Rand) error {
 	}
 	ids := make([]int, 1+rnd.IntN(6))
 	for i := range ids {
-		if ids[i] = 1 + rnd.IntN(keys); rnd.IntN(3) == 0 {
-			ids[i] += itemsFrom
+		if ids[i] = 1 + rnd.IntN(Keys); rnd.IntN(3) == 0 {
+			ids[i] += ItemsFrom
 		}
 	}
 	slices.Sort(ids) // so that two transactions don't wait for one another
@@ -103,12 +115,12 @@ func (l *load) one(ctx context.Context, rnd *rand.Rand) error {
 			return err
 		}
 	}
-	l.commits.Add(1)
+	l.Commits.Add(1)
 	return nil
 }
 
 // change gives one key a new v and something new.
-func (l *load) change(ctx context.Context, conn *sql.Conn, rnd *rand.Rand, id int) error {
+func (l *Load) change(ctx context.Context, conn *sql.Conn, rnd *rand.Rand, id int) error {
 	if _, err := conn.ExecContext(ctx, "INSERT INTO life VALUES (?,1) ON DUPLICATE KEY UPDATE v=v+1", id); err != nil {
 		return err
 	}
@@ -120,7 +132,7 @@ func (l *load) change(ctx context.Context, conn *sql.Conn, rnd *rand.Rand, id in
 		_, err := conn.ExecContext(ctx, q, args...)
 		return err
 	}
-	if id > itemsFrom {
+	if id > ItemsFrom {
 		month := 10 + id%2
 		at := fmt.Sprintf("2026-%d-%02d 10:00:00.123", month, 1+id%28)
 		if rnd.IntN(4) == 0 { // the row that goes has the v that it had
@@ -142,9 +154,9 @@ func (l *load) change(ctx context.Context, conn *sql.Conn, rnd *rand.Rand, id in
 	}
 }
 
-// settle ends what was prepared and left alone, and reports whether nothing is left. One whose connection the server has not
+// Settle ends what was prepared and left alone, and reports whether nothing is left. One whose connection the server has not
 // given up yet can't be ended by others.
-func (l *load) settle(ctx context.Context) (bool, error) {
+func (l *Load) Settle(ctx context.Context) (bool, error) {
 	rows, err := l.db.QueryContext(ctx, "XA RECOVER")
 	if err != nil {
 		return false, err
