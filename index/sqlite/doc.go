@@ -7,8 +7,8 @@
 // tombstone with its last image, 2 tombstone without), and one column per column of the dataset. The document's identity
 // is its unique index (shard, key columns), which also serves Scan and every search by a prefix of the key; two more
 // indexes serve the time column and, where the key doesn't begin with it, the account column; one of the tombstones alone serves
-// Sweep. Tables shard, watermark and
-// meta hold the names of the shards, the watermarks, and the dataset's shape with the highest version ever applied.
+// Sweep. Tables shard, watermark and meta hold the names of the shards, the watermarks, and the dataset's shape with the
+// highest version ever applied. A file that another process makes later is found when it is first asked for.
 //
 // # Cells
 //
@@ -22,8 +22,8 @@
 //
 // Apply: parse and encode in the caller's goroutine; then one transaction for every batch that waits (group commit, so
 // partitions share an fsync): upsert each document where its version is higher, raise the highest version, COMMIT with
-// synchronous=FULL. PutWatermark is a transaction of its own; Sweep is one for every 1,000 tombstones, between those of Apply. Refresh does nothing: what is committed is visible to the
-// next read transaction. Every Search, Count, Get and Scan is one read transaction, a point in time over all its shards.
+// synchronous=FULL. PutWatermark is a transaction of its own; Sweep is one for every 1,000 tombstones, between those of Apply.
+// Refresh does nothing: what is committed is visible to the next read transaction. Every Search, Count, Get and Scan is one read transaction, a point in time over all its shards.
 //
 // # Failure
 //

@@ -22,7 +22,7 @@ type view struct {
 
 // read runs f in a read transaction.
 func (x *Index) read(ctx context.Context, dataset string, do func(v *view) error) error {
-	f, err := x.file(dataset)
+	f, err := x.file(ctx, dataset)
 	if err != nil {
 		return err
 	}
@@ -361,6 +361,9 @@ func (x *Index) Shards(ctx context.Context, dataset string) ([]string, error) {
 
 // HighestTerm fulfils index.Reader.
 func (x *Index) HighestTerm(ctx context.Context) (uint32, error) {
+	if err := x.openAll(ctx); err != nil {
+		return 0, err
+	}
 	x.mu.RLock()
 	names := make([]string, 0, len(x.files))
 	for n := range x.files {

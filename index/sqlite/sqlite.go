@@ -66,21 +66,44 @@ func Open(ctx context.Context, cfg Config) (*Index, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fault.Wrap(fault.Unavailable, "make index folder", err)
 	}
-	names, err := filepath.Glob(filepath.Join(cfg.Dir, "*"+suffix))
-	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, "list index folder", err)
-	}
 	x := &Index{cfg: cfg, files: map[string]*file{}}
-	for _, path := range names {
-		f, err := openFile(ctx, path, cfg)
-		if err != nil {
-			return nil, errors.Join(err, x.Close())
-		}
-		if f != nil {
-			x.files[f.d.Name] = f
-		}
+	if err := x.openAll(ctx); err != nil {
+		return nil, errors.Join(err, x.Close())
 	}
 	return x, nil
+}
+
+// openAll opens every file of the folder that is not open yet: another process may have made it since.
+func (x *Index) openAll(ctx context.Context) error {
+	names, err := filepath.Glob(filepath.Join(x.cfg.Dir, "*"+suffix))
+	if err != nil {
+		return fault.Wrap(fault.Invalid, "list index folder", err)
+	}
+	for _, path := range names {
+		if err := x.open(ctx, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// open opens a file that is there, where it is not open yet and is finished.
+func (x *Index) open(ctx context.Context, path string) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.closed {
+		return errClosed()
+	}
+	name := strings.TrimSuffix(filepath.Base(path), suffix)
+	if x.files[name] != nil {
+		return nil
+	}
+	f, err := openFile(ctx, path, x.cfg)
+	if err != nil || f == nil {
+		return err
+	}
+	x.files[name] = f
+	return nil
 }
 
 // Close ends the writers and closes every file. Calls after it are fault.Unavailable.
@@ -123,23 +146,38 @@ func (x *Index) Ensure(ctx context.Context, d *catalog.Dataset) error {
 
 // Refresh fulfils index.Writer: what is committed is visible.
 func (x *Index) Refresh(ctx context.Context, dataset string) error {
-	if _, err := x.file(dataset); err != nil {
+	if _, err := x.file(ctx, dataset); err != nil {
 		return err
 	}
 	return ctx.Err()
 }
 
-func (x *Index) file(dataset string) (*file, error) {
+// file returns a dataset's file. One that another process has made since Open is opened here.
+func (x *Index) file(ctx context.Context, dataset string) (*file, error) {
+	f, err := x.opened(dataset)
+	if f != nil || err != nil {
+		return f, err
+	}
+	path := filepath.Join(x.cfg.Dir, dataset+suffix)
+	if _, err := os.Stat(path); err == nil { // opening would make it
+		if err := x.open(ctx, path); err != nil {
+			return nil, err
+		}
+		if f, err := x.opened(dataset); f != nil || err != nil {
+			return f, err
+		}
+	}
+	return nil, fault.New(fault.NotFound, "open index", "no dataset %q", dataset)
+}
+
+// opened is nil for a dataset whose file this process has not opened.
+func (x *Index) opened(dataset string) (*file, error) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	if x.closed {
 		return nil, errClosed()
 	}
-	f := x.files[dataset]
-	if f == nil {
-		return nil, fault.New(fault.NotFound, "open index", "no dataset %q", dataset)
-	}
-	return f, nil
+	return x.files[dataset], nil
 }
 
 func errClosed() error { return fault.New(fault.Unavailable, "open index", "the index is closed") }

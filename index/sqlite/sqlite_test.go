@@ -63,6 +63,31 @@ func TestCrash(t *testing.T) {
 	}
 }
 
+// TestL7_a_dataset_that_another_process_made_is_found: a reader that was there before sync made its file.
+func TestL7_a_dataset_that_another_process_made_is_found(t *testing.T) {
+	d, dir := indextest.Entries(), t.TempDir()
+	reader, other, writer := open(t, sqlite.Config{Dir: dir}), open(t, sqlite.Config{Dir: dir}), open(t, sqlite.Config{Dir: dir})
+	for _, x := range []*sqlite.Index{reader, other, writer} {
+		t.Cleanup(func() { _ = x.Close() })
+	}
+	if _, err := reader.Watermarks(t.Context(), d.Name); !fault.Is(err, fault.NotFound) {
+		t.Fatalf("before it is made: %v", err)
+	}
+	if err := writer.Ensure(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	doc := indextest.Doc(d, "entry_202611", indextest.Entry(1, 1, 10, "2026-11-02", nil), index.MakeVersion(3, 1), false)
+	if _, err := writer.Apply(t.Context(), d.Name, []index.Document{doc}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := reader.Count(t.Context(), index.Search{Dataset: d.Name, Shards: []string{"entry_202611"}}); err != nil || n != 1 {
+		t.Errorf("%d documents, %v", n, err)
+	}
+	if term, err := other.HighestTerm(t.Context()); err != nil || term != 3 {
+		t.Errorf("highest term %d, %v", term, err)
+	}
+}
+
 func TestOpen(t *testing.T) {
 	t.Run("Unsafe for a file that isn't an index", func(t *testing.T) {
 		dir := t.TempDir()

@@ -11,7 +11,7 @@ import (
 
 // PutWatermark fulfils index.Writer.
 func (x *Index) PutWatermark(ctx context.Context, m index.Watermark) error {
-	f, err := x.file(m.Dataset)
+	f, err := x.file(ctx, m.Dataset)
 	if err != nil {
 		return err
 	}

@@ -118,7 +118,7 @@ func (w *writer) close() error {
 
 // Apply fulfils index.Writer.
 func (x *Index) Apply(ctx context.Context, dataset string, docs []index.Document) ([]index.Outcome, error) {
-	f, err := x.file(dataset)
+	f, err := x.file(ctx, dataset)
 	if err != nil {
 		return nil, err
 	}
