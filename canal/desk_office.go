@@ -140,6 +140,7 @@ func (o *office) poll(ctx context.Context) {
 		list, err := o.cfg.Desk.Tasks(ctx)
 		if left, e := o.cfg.Desk.Left(ctx, 0); e == nil {
 			o.waiting.Store(left)
+			o.t.l.note(func(s *Stats) { s.ToRepair = left })
 		}
 		switch {
 		case err == nil:

@@ -135,11 +135,16 @@ type spilled struct{ canal.Stream }
 
 func (spilled) Spilled() int64 { return 4711 }
 
+// crowded is a desk with keys that wait.
+type crowded struct{ canal.Desk }
+
+func (crowded) Left(context.Context, int64) (int64, error) { return 4712, nil }
+
 func TestStatus_names_the_server_and_is_told_while_nothing_comes(t *testing.T) {
 	o := newOffice(t, 1)
 	o.write(3)
 	cfg := o.config("a", nil)
-	cfg.Source = named{o.src}
+	cfg.Source, cfg.Desk = named{o.src}, crowded{o.desk}
 	l := o.leader(cfg)
 	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
 	defer stop()
@@ -160,7 +165,8 @@ func TestStatus_names_the_server_and_is_told_while_nothing_comes(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if s := o.desk.Status(); s.Source != "replica-2" || s.Spilled != 4711 || l.Stats().Source != "replica-2" || l.Stats().Spilled != 4711 {
+	if s := o.desk.Status(); s.Source != "replica-2" || s.Spilled != 4711 || l.Stats().Source != "replica-2" || l.Stats().Spilled != 4711 ||
+		l.Stats().ToRepair != 4712 {
 		t.Fatalf("%+v", s)
 	}
 }

@@ -95,6 +95,7 @@ type Stats struct {
 	Repaired   uint64             // keys that were repaired in this process
 	Source     string             // the endpoint that is read, where the Source says it
 	Spilled    int64              // bytes on disk of the transaction in hand
+	ToRepair   int64              // keys in the repair queue, as last counted
 	Err        string             // why the last term ended
 }
 

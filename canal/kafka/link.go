@@ -141,6 +141,7 @@ func (k *link) exchange() error {
 			return err
 		}
 	}
+	k.p.s.counts.requests.Add(1)
 	if err := k.conn.produce(k.parcels); err != nil {
 		return err
 	}
@@ -169,10 +170,12 @@ func (k *link) settle(err error) {
 		switch verdict := judge(a.code); {
 		case p.ctx.Err() != nil:
 		case err != nil:
+			p.s.counts.retries.Add(1)
 			p.again(a.lane, err)
 		case verdict == written:
 			p.acknowledge(a)
 		case verdict == retry:
+			p.s.counts.retries.Add(1)
 			p.again(a.lane, describe(a))
 		default:
 			p.fail(p.refused(a))
@@ -198,6 +201,7 @@ func (p *producer) acknowledge(a *parcel) {
 	l.topic.missing = time.Time{}
 	p.flying -= len(b.buf) - batchHead
 	p.records -= int(b.n)
+	p.s.counts.written(b)
 	p.recycle(b)
 	p.list(l)
 }

@@ -80,6 +80,7 @@ func (s *Sink) Producer(ctx context.Context) (canal.Producer, error) {
 		return nil, err
 	}
 	p.run.Go(p.guide.work)
+	s.counts.current.Store(p)
 	return p, nil
 }
 
@@ -231,6 +232,7 @@ func (p *producer) changed() {
 func (p *producer) fail(err error) {
 	if p.err == nil {
 		p.err = err
+		p.s.counts.failed(err)
 	}
 	p.changed()
 }
@@ -268,5 +270,6 @@ func (p *producer) Close() error {
 	p.mu.Unlock()
 	p.cancel()
 	p.run.Wait()
+	p.s.counts.current.CompareAndSwap(p, nil)
 	return nil
 }

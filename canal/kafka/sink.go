@@ -53,6 +53,7 @@ type Sink struct {
 	producing *sarama.Config // of the producers' connections
 	client    sarama.Client
 	admin     sarama.ClusterAdmin
+	counts    counts
 
 	mu   sync.Mutex
 	made map[string]time.Time // topics that were made here, and when
