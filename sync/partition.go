@@ -181,7 +181,9 @@ func (p *partition) flush(ctx context.Context) error {
 		}
 		now := catalog.At(p.s.cfg.Now())
 		for _, m := range p.marks {
-			p.s.lag.add(time.Duration(now-m.at) * time.Microsecond)
+			lag := max(time.Duration(now-m.at)*time.Microsecond, 0) // the writer's clock may be ahead of ours
+			p.s.lag.add(lag)
+			p.s.cfg.Lag(lag)
 		}
 	}
 	if newlyFrozen {

@@ -32,6 +32,8 @@ type Config struct {
 	Log      *slog.Logger
 	// At is asked at every crash point; an error ends Run with it. nil: none.
 	At func(point string) error
+	// Lag is told how long after its commit on live each mark became searchable; nil: nobody wants it. It must not block.
+	Lag func(time.Duration)
 	// Pause before the first retry of a server that is away; it doubles up to 5 s. 0: 100 ms.
 	Pause time.Duration
 }
@@ -70,6 +72,9 @@ func New(cfg Config) (*Sync, error) {
 	}
 	if cfg.At == nil {
 		cfg.At = func(string) error { return nil }
+	}
+	if cfg.Lag == nil {
+		cfg.Lag = func(time.Duration) {}
 	}
 	if cfg.Pause <= 0 {
 		cfg.Pause = 100 * time.Millisecond

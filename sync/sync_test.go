@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"strata/canal"
+	"strata/catalog"
 	"strata/fault"
 	"strata/index"
 )
@@ -211,6 +213,32 @@ func TestLag(t *testing.T) {
 	}
 	if l := h.read(false); l != (Lag{}) {
 		t.Errorf("after the reset: %+v", l)
+	}
+}
+
+func TestRun_tells_the_lag_of_each_mark(t *testing.T) {
+	d, f := entries(), newMemFeed(entries())
+	l := newLeader(f, d, 1)
+	l.takeOver(nil)
+	beat := l.mark(time.Now().Add(-time.Minute))
+	var told atomic.Int64
+	s, err := New(Config{Index: openIndex(t), Feed: f, Datasets: []*catalog.Dataset{d}, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Lag: func(lag time.Duration) {
+			if lag < time.Minute || lag > 2*time.Minute {
+				t.Errorf("lag %s", lag)
+			}
+			told.Add(1)
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	err = s.WaitFor(t.Context(), d.Name, beat)
+	cancel()
+	if err = errors.Join(err, <-done); err != nil || told.Load() != int64(d.Partitions) {
+		t.Errorf("%d lags told of %d partitions: %v", told.Load(), d.Partitions, err)
 	}
 }
 

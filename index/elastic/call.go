@@ -47,6 +47,7 @@ func (c *client) send(ctx context.Context, r request) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
+	began := c.now()
 	opt := es.PerformRequestOptions{Method: r.method, Path: r.path, Params: r.params, Body: r.body, MaxResponseSize: maxAnswer}
 	if r.ndjson {
 		opt.ContentType = "application/x-ndjson"
@@ -56,8 +57,10 @@ func (c *client) send(ctx context.Context, r request) ([]byte, error) {
 		res, err = c.es.PerformRequest(ctx, opt)
 	}
 	if err != nil {
+		c.seen(r, began, status(err))
 		return nil, err
 	}
+	c.seen(r, began, res.StatusCode)
 	return res.Body, nil
 }
 

@@ -38,6 +38,8 @@ type Config struct {
 	Pause func(ctx context.Context, d time.Duration) error
 	// RequestLimit bounds one request; 0 means a minute. After it, a bulk is sent again.
 	RequestLimit time.Duration
+	// Observe is told of every request when it is over; nil: nobody wants it. It must not block.
+	Observe func(Request)
 }
 
 // Index is an index in Elasticsearch. It fulfils index.Index.
@@ -70,6 +72,9 @@ func Open(ctx context.Context, cfg Config) (*Index, error) {
 	}
 	if cfg.Pause == nil {
 		cfg.Pause = pause
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(Request) {}
 	}
 	if cfg.RequestLimit <= 0 {
 		cfg.RequestLimit = time.Minute
@@ -214,9 +219,11 @@ type obj = map[string]any
 
 // client is olivere's, with limits and with errors that have a kind.
 type client struct {
-	es    *es.Client
-	http  *http.Client
-	limit time.Duration
+	es      *es.Client
+	http    *http.Client
+	limit   time.Duration
+	now     func() time.Time
+	observe func(Request)
 }
 
 func newClient(cfg Config) (*client, error) {
@@ -241,7 +248,7 @@ func newClient(cfg Config) (*client, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, "open index", err)
 	}
-	return &client{es: c, http: h, limit: cfg.RequestLimit}, nil
+	return &client{es: c, http: h, limit: cfg.RequestLimit, now: cfg.Now, observe: cfg.Observe}, nil
 }
 
 func (c *client) close() {

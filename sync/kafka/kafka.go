@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -35,6 +36,7 @@ type Feed struct {
 	client   sarama.Client
 	consumer sarama.Consumer
 	group    string
+	counts   counts
 }
 
 var _ syncer.Feed = (*Feed)(nil)
@@ -67,7 +69,7 @@ func New(cfg Config) (*Feed, error) {
 	if err != nil {
 		return nil, errors.Join(fault.Wrap(fault.Unavailable, "connect to kafka", err), client.Close())
 	}
-	return &Feed{client: client, consumer: consumer, group: "strata-sync-" + cfg.Index}, nil
+	return &Feed{client: client, consumer: consumer, group: "strata-sync-" + cfg.Index, counts: counts{open: map[*stream]struct{}{}}}, nil
 }
 
 // Close ends the feed; its streams must be closed before.
@@ -91,7 +93,10 @@ func (f *Feed) Open(ctx context.Context, d *catalog.Dataset, partition int32, of
 	if err != nil {
 		return nil, f.classify(topic, partition, offset, err)
 	}
-	return &stream{f: f, topic: topic, dataset: d.Name, partition: partition, next: offset, pc: pc}, nil
+	s := &stream{f: f, topic: topic, dataset: d.Name, partition: partition, next: offset, pc: pc}
+	s.read.Store(offset)
+	f.counts.opened(s)
+	return s, nil
 }
 
 // Commit fulfils syncer.Feed.
@@ -134,7 +139,8 @@ type stream struct {
 	topic     string
 	dataset   string
 	partition int32
-	next      int64 // offset of the next record
+	next      int64        // offset of the next record
+	read      atomic.Int64 // next, for Stats
 	pc        sarama.PartitionConsumer
 	closed    bool
 }
@@ -201,6 +207,9 @@ func (s *stream) record(m *sarama.ConsumerMessage) (canal.Record, error) {
 		return canal.Record{}, fmt.Errorf("read topic %s partition %d offset %d: %w", s.topic, s.partition, m.Offset, err)
 	}
 	s.next = m.Offset + 1
+	s.read.Store(s.next)
+	s.f.counts.records.Add(1)
+	s.f.counts.bytes.Add(uint64(len(m.Key) + len(m.Value)))
 	return canal.Record{Dataset: s.dataset, Partition: s.partition, Offset: m.Offset, Header: h, Key: m.Key, Value: m.Value}, nil
 }
 
@@ -210,6 +219,7 @@ func (s *stream) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.f.counts.closed(s)
 	if err := s.pc.Close(); err != nil {
 		return fault.Wrap(fault.Unavailable, "close topic "+s.topic, err)
 	}
