@@ -64,6 +64,9 @@ func (n *Node) newLeader(ctx context.Context) (*canal.Leader, func() error, erro
 	if err != nil {
 		return nil, nil, errors.Join(err, shut())
 	}
+	n.mu.Lock()
+	n.sink = sink
+	n.mu.Unlock()
 	return leader, shut, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 
+	"strata/index"
 	"strata/index/elastic"
 	"strata/index/sqlite"
 )
@@ -46,6 +47,9 @@ func (x *Index) check(list *problems) {
 	}
 }
 
+// metered is the search copy for whoever works with it: what is asked of it is counted.
+func (n *Node) metered() index.Index { return &meteredIndex{n.index, n.metrics, n.now} }
+
 // openIndex opens the search copy.
 func (n *Node) openIndex(ctx context.Context) (err error) {
 	e := n.cfg.Index.Elastic
@@ -55,7 +59,7 @@ func (n *Node) openIndex(ctx context.Context) (err error) {
 		return err
 	}
 	n.indexKind = "elastic"
-	x, err := e.open(ctx, os.Getenv, elastic.Config{Log: n.log, Now: n.now})
+	x, err := e.open(ctx, os.Getenv, elastic.Config{Log: n.log, Now: n.now, Observe: n.metrics.sawElastic})
 	if err == nil {
 		n.index = x
 	}

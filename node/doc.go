@@ -25,6 +25,18 @@
 // started again, with a pause that doubles from 1 s to 30 s, so that terms do not run out. Stop order: front doors, then
 // capture, then sync; Close then closes the index and the pools.
 //
+// # Health and metrics
+//
+// Every process that `serve` runs has the HTTP listener: /healthz (it lives), /readyz (every store answers), /metrics. Where the
+// port is taken, a process of the roles router or core ends with fault.Busy; one of the others says so in its log and goes on
+// without: a capture is worth more than its figures.
+//
+// /metrics is Prometheus's text form, from a registry of the node's own: nothing is global. Rooms know nothing of Prometheus.
+// What they count is in their Stats, of which one picture is taken at each scrape and told by a table of families
+// (metrics_<subject>.go); what has a distribution they tell a func of (syncer.Config.Lag, elastic.Config.Observe). Requests to
+// the index are counted before it, whatever its technology. A role that doesn't run has no figures. docs/metrics.md shows them
+// all; a test compares it with what is registered.
+//
 // # Folders
 //
 // Data/spill (capture.spill_dir) takes transactions that don't fit into memory; what an earlier process left there is removed.

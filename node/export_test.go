@@ -15,6 +15,12 @@ func (n *Node) Captured() canal.Stats {
 	return n.leader.Stats()
 }
 
+// MetricsTable is every metric of strata's own, as docs/metrics.md has them.
+func MetricsTable() string {
+	n := &Node{}
+	return newMetrics(n).table()
+}
+
 // Synced are the counters of the sync that this process runs.
 func (n *Node) Synced() syncer.Stats {
 	if s := n.syncNow(); s != nil {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"strata/canal"
+	canalkafka "strata/canal/kafka"
 	"strata/catalog"
 	"strata/db"
 	"strata/fault"
@@ -21,6 +22,7 @@ import (
 	"strata/router"
 	routermysql "strata/router/mysql"
 	syncer "strata/sync"
+	synckafka "strata/sync/kafka"
 )
 
 // Options is what Open needs.
@@ -37,6 +39,8 @@ type Options struct {
 	// Place names what this process alone may lead from, such as a locked folder: a process that comes after a crash of the
 	// one before it takes over its lease at once. "": the process itself, and its successor waits until the lease is over.
 	Place string
+	// HTTP is the address of the listener in place of the configuration's; "": that.
+	HTTP string
 }
 
 // Node is one process's rooms.
@@ -49,6 +53,7 @@ type Node struct {
 	offline  *db.DB // Reader; the first of the configured endpoints that answered
 	archive  *db.DB // Reader
 	datasets []*catalog.Dataset
+	metrics  *metrics
 	viewer   *routermysql.Viewer
 	index    index.Index
 	router   *router.Router
@@ -62,7 +67,9 @@ type Node struct {
 	indexKind string            // in the name of the consumer group
 	absent    map[string]error  // datasets that are left out, and why
 	leader    *canal.Leader     // while its role runs
+	sink      *canalkafka.Sink  // the same
 	sync      *syncer.Sync      // the same
+	feed      *synckafka.Feed   // the same
 	closed    bool
 }
 
@@ -105,6 +112,10 @@ func OpenControl(o Options) (*Node, error) {
 	if n.log == nil || n.now == nil {
 		return nil, fault.New(fault.Internal, "open node", "no logger or no clock")
 	}
+	if o.HTTP != "" {
+		n.cfg.HTTP = o.HTTP
+	}
+	n.metrics = newMetrics(n)
 	return n, nil
 }
 

@@ -40,6 +40,7 @@ type Roles struct {
 	Router  bool // the HTTP listener: GraphQL and, with Core, the ledger's API
 	Archive bool // the archive's cron
 	Core    bool // the ledger: lanes, vouchers, notices, jobs, its API
+	HTTP    bool // the HTTP listener with health and metrics; it is there with Router and Core anyway
 }
 
 // ParseRoles reads role names.
@@ -69,6 +70,10 @@ func ParseRoles(names []string) (Roles, error) {
 
 // Run runs the roles until ctx ends (nil) or one fails for good.
 func (n *Node) Run(ctx context.Context, roles Roles) error {
+	l, err := n.listen(ctx, roles)
+	if err != nil {
+		return err
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	if roles.Canal {
 		g.Go(func() error { return n.runBeater(gctx) })
@@ -86,28 +91,39 @@ func (n *Node) Run(ctx context.Context, roles Roles) error {
 			return s.Run(gctx)
 		})
 	}
-	if roles.Router || roles.Core {
-		g.Go(func() error { return n.runDoors(gctx, roles) })
+	if l != nil {
+		g.Go(func() error { return n.runDoors(gctx, l, roles) })
 	}
-	err := g.Wait()
+	err = g.Wait()
 	if ctx.Err() != nil && fault.Is(err, fault.Interrupted) {
 		return nil
 	}
 	return err
 }
 
-// runDoors runs the HTTP listener of the roles router and core, and the ledger behind it.
-func (n *Node) runDoors(ctx context.Context, roles Roles) error {
+// listen opens the listener that the roles want; nil: they want none. One that would only have health and metrics is not worth
+// a capture or an index: where its port is taken, the process says so and goes on without it.
+func (n *Node) listen(ctx context.Context, roles Roles) (net.Listener, error) {
+	doors := roles.Router || roles.Core
+	if !doors && !roles.HTTP {
+		return nil, nil
+	}
+	l, err := Listen(ctx, n.cfg.HTTP)
+	if fault.Is(err, fault.Busy) && !doors {
+		n.log.Error("health and metrics are not served", "err", err, "hint", fault.HintOf(err))
+		return nil, nil
+	}
+	return l, err
+}
+
+// runDoors serves l, which it closes: health and metrics, what the roles router and core have there, and the ledger behind it.
+func (n *Node) runDoors(ctx context.Context, l net.Listener, roles Roles) error {
 	var ledgers *Ledgers
 	if roles.Core {
 		var err error
 		if ledgers, err = n.Core(ctx); err != nil {
-			return err
+			return errors.Join(err, l.Close())
 		}
-	}
-	l, err := Listen(ctx, n.cfg.HTTP)
-	if err != nil {
-		return err
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	// The ledger ends after the door is shut: requests under way get their answers.
@@ -200,12 +216,12 @@ func (n *Node) runSync(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = feed.Close() }()
-	s, err := syncer.New(syncer.Config{Index: n.index, Feed: feed, Datasets: n.datasets, Now: n.now, Log: n.log, At: n.at})
+	s, err := syncer.New(syncer.Config{Index: n.metered(), Feed: feed, Datasets: n.datasets, Now: n.now, Log: n.log, At: n.at, Lag: n.metrics.sawLag})
 	if err != nil {
 		return err
 	}
 	n.mu.Lock()
-	n.sync = s
+	n.sync, n.feed = s, feed
 	n.mu.Unlock()
 	return s.Run(ctx)
 }
@@ -303,6 +319,7 @@ func (n *Node) serve(ctx context.Context, l net.Listener, queries bool, ledgers 
 	}
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("/readyz", n.ready)
+	mux.Handle("GET /metrics", n.metrics.handler())
 	if err := ready("http://" + l.Addr().String()); err != nil {
 		return errors.Join(err, l.Close())
 	}

@@ -88,7 +88,7 @@ func (n *Node) verifyIndex(ctx context.Context, r VerifyRequest, rep *Report) er
 	}
 	out, err := verify.Verify(ctx, verify.Config{
 		Datasets: n.datasets, View: n.View, Stores: map[catalog.Store]*db.DB{catalog.Live: n.live, catalog.Archive: n.archive},
-		Live: w, Index: n.index, Now: n.now, Progress: r.Progress, MaskKey: key,
+		Live: w, Index: n.metered(), Now: n.now, Progress: r.Progress, MaskKey: key,
 	})
 	if err != nil {
 		return err

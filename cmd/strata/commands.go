@@ -26,6 +26,7 @@ func jsonLine(w io.Writer, v any) error {
 // ServeCmd is `serve`.
 type ServeCmd struct {
 	Roles []string `help:"Of canal, sync, router, archive, core." default:"canal,sync,router"`
+	HTTP  string   `help:"Where to serve HTTP, in place of http: of the configuration; port 0 picks a free one." placeholder:"ADDRESS"`
 }
 
 // Run runs the roles until ctrl-C.
@@ -34,7 +35,8 @@ func (c *ServeCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := m.open(ctx, cli, setUp)
+	roles.HTTP = true // health and metrics, whatever runs
+	s, err := m.openWith(ctx, cli, setUp, node.Options{HTTP: c.HTTP})
 	if err != nil {
 		return err
 	}
