@@ -13,7 +13,7 @@ const digestColumns = 4
 
 // Digests fulfils index.Reader.
 func (x *Index) Digests(ctx context.Context, dataset, shard string, after catalog.Key, f func(*index.Digest) error) error {
-	of, err := x.file(dataset)
+	of, err := x.file(ctx, dataset)
 	if err != nil {
 		return err
 	}

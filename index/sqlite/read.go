@@ -294,7 +294,7 @@ func (g *getter) get(id string, one *index.Stored) (bool, error) {
 
 // Scan fulfils index.Reader.
 func (x *Index) Scan(ctx context.Context, dataset, shard string, after catalog.Key, f func(*index.Stored) error) error {
-	of, err := x.file(dataset)
+	of, err := x.file(ctx, dataset)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ const maxSweep = 1000
 
 // Sweep fulfils index.Writer. Each transaction looks for its tombstones itself, so what came back to life is none.
 func (x *Index) Sweep(ctx context.Context, dataset string, below index.Version) (int64, error) {
-	f, err := x.file(dataset)
+	f, err := x.file(ctx, dataset)
 	if err != nil {
 		return 0, err
 	}
