@@ -107,6 +107,7 @@ type Dataset struct {
 	Scheme  Scheme   // empty where unsharded
 	Account string   // the account column, "" if none
 	Money   []Money
+	Text    []string // the columns that a Match may look into: character columns without a mask
 	// TerminalWhen is an SQL condition over the columns; a shard with a row for which it is not true is unmovable.
 	// "" means every row is terminal.
 	TerminalWhen string

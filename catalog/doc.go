@@ -47,6 +47,21 @@
 // which strata finds, orders, sums or judges rows can't be masked. The stores have the values unmasked, so the index is not asked where
 // a query names such a column.
 //
+// # Words
+//
+// A dataset may declare text columns: an index finds rows by the words in them (Match). A word is letters and digits that run
+// together, with their marks, at most 64 characters (what runs on is the next word), or one Chinese, Japanese or Korean
+// character. Words are equal in Unicode's NFKC without case, so that ＡＢＣ is abc, ﾗｰﾒﾝ is ラーメン and STRASSE is straße;
+// accents and voiced marks count: José isn't Jose. What isn't seen (joiners, soft hyphens, variants of a character) counts for
+// nothing; all other signs stand between words, emoji too. Scripts without spaces besides those three, such as Thai, make one
+// word of what runs together.
+//
+// A Match holds words and "quoted phrases", at most 100 words, all of which must be in the cell, in any order; the words of a
+// phrase one after the other. Words that touch are a phrase without quotes: 付款, 付款ABC. AppendWords is the only place that
+// tells what words are: indexes store what it makes. Its tables are those of the Unicode version that the program was built with.
+//
+// A text column has no mask: a query that names a masked column isn't answered by the index, and nothing else answers a Match.
+//
 // # Ownership
 //
 // Each store says in its own table strata_part which shards it owns (Part). Live owns every shard whose table it has

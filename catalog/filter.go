@@ -27,16 +27,18 @@ const (
 	IsNull
 	Prefix
 	Contains
+	Match
 )
 
-var opNames = [...]string{"true", "false", "and", "or", "not", "=", "<>", "<", "<=", ">", ">=", "in", "is null", "prefix", "contains"}
+var opNames = [...]string{"true", "false", "and", "or", "not", "=", "<>", "<", "<=", ">", ">=", "in", "is null", "prefix", "contains", "matches"}
 
 // String is the operation's name as `explain` prints it.
 func (o Op) String() string { return opNames[o] }
 
 // Filter is a condition over one row, as data. Leaves name a column and hold canonical texts; And, Or and Not hold Args.
 // The logic is SQL's: a comparison with NULL is unknown, and only rows for which the whole is true pass. Character types
-// compare byte by byte in every source. Prefix and Contains are for character columns and compare bytes too.
+// compare byte by byte in every source. Prefix and Contains are for character columns and compare bytes too. Match is for a
+// dataset's text columns and compares words (see Phrases).
 type Filter struct {
 	Op     Op
 	Column string
@@ -48,7 +50,7 @@ type Filter struct {
 type truth int8
 
 // Check reports the first thing in f that the dataset cannot answer: an unknown column, a comparison without a value, a
-// value that is not of the column's type.
+// value that is not of the column's type. Errors: fault.Invalid; fault.TooLarge for a Match of too many words.
 func (f Filter) Check(d *Dataset) error {
 	switch f.Op {
 	case True, False:
@@ -79,6 +81,20 @@ func (f Filter) Check(d *Dataset) error {
 		if err := CheckCell(col.Type, v); err != nil {
 			return fault.Wrap(fault.Invalid, "check filter column "+f.Column, err)
 		}
+	}
+	if f.Op == Match {
+		return f.checkMatch(d)
+	}
+	return nil
+}
+
+func (f Filter) checkMatch(d *Dataset) error {
+	if !slices.Contains(d.Text, f.Column) {
+		return fault.New(fault.Invalid, "check filter", "%s: %s is for text columns, which this is not", f.Column, f.Op).
+			WithHint("declare it: `text: [%s]` in dataset %s, and rebuild its index; or look for a part of the text", f.Column, d.Name)
+	}
+	if _, err := Phrases(f.Values[0]); err != nil {
+		return fault.Wrap(fault.KindOf(err), "check filter column "+f.Column, err)
 	}
 	return nil
 }
@@ -135,6 +151,9 @@ func (f Filter) test(t Type, cell []byte) truth {
 		return of(strings.HasPrefix(string(cell), f.Values[0]))
 	case Contains:
 		return of(strings.Contains(string(cell), f.Values[0]))
+	case Match:
+		phrases, err := Phrases(f.Values[0])
+		return of(err == nil && matches(cell, phrases))
 	}
 	c := Compare(t, cell, []byte(f.Values[0]))
 	switch f.Op {

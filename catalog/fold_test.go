@@ -8,7 +8,7 @@ import (
 
 // shop is a sharded dataset with a nullable number and a text.
 func shop() *Dataset {
-	return &Dataset{Name: "shop", Table: "shop", Time: "at", Scheme: Scheme{{MinInstant, Monthly}}, Columns: []Column{
+	return &Dataset{Name: "shop", Table: "shop", Time: "at", Text: []string{"who"}, Scheme: Scheme{{MinInstant, Monthly}}, Columns: []Column{
 		{Name: "at", Type: Type{Kind: DateTime}}, {Name: "n", Type: Type{Kind: Int}, Nullable: true}, {Name: "who", Type: Type{Kind: Text}, Nullable: true}}}
 }
 
@@ -24,7 +24,7 @@ func values(column string) *rapid.Generator[string] {
 }
 
 func drawShopFilter(t *rapid.T, depth int) Filter {
-	op := rapid.SampledFrom([]Op{True, False, Eq, Ne, Lt, Le, Gt, Ge, In, IsNull, Prefix, Contains, And, Or, Not}).Draw(t, "op")
+	op := rapid.SampledFrom([]Op{True, False, Eq, Ne, Lt, Le, Gt, Ge, In, IsNull, Prefix, Contains, Match, And, Or, Not}).Draw(t, "op")
 	if depth == 0 && (op == And || op == Or || op == Not) {
 		op = Eq
 	}
@@ -45,6 +45,8 @@ func drawShopFilter(t *rapid.T, depth int) Filter {
 	switch op {
 	case Prefix, Contains:
 		f.Column = "who"
+	case Match:
+		return Cmp("who", op, rapid.SampledFrom([]string{"a", "b", "付款", "款"}).Draw(t, "value"))
 	case In:
 		n = rapid.IntRange(1, 3).Draw(t, "values")
 	case IsNull:

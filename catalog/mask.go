@@ -130,7 +130,7 @@ func (m *Masker) Dropped(i int) bool { return m != nil && m.kinds[i] == MaskDrop
 // strata finds, orders, sums or judges rows have none; and a keyed hash or last digits stand only in a text column.
 func CheckMasks(d *Dataset) []error {
 	var errs []error
-	spec := Spec{Key: d.Key, Time: d.Time, Account: d.Account, Money: d.Money, TerminalWhen: d.TerminalWhen}
+	spec := Spec{Key: d.Key, Time: d.Time, Account: d.Account, Money: d.Money, Text: d.Text, TerminalWhen: d.TerminalWhen}
 	for _, m := range d.Masks {
 		c, ok := d.Column(m.Column)
 		role := spec.roleOf(m.Column)
@@ -162,6 +162,8 @@ func (s Spec) roleOf(column string) string {
 		return "a money column"
 	case slices.ContainsFunc(s.Money, func(m Money) bool { return same(m.UnitColumn) }):
 		return "a unit column"
+	case slices.ContainsFunc(s.Text, same):
+		return "a text column"
 	case slices.ContainsFunc(sqlNames(s.TerminalWhen), same):
 		return "named in terminal_when"
 	}

@@ -38,6 +38,8 @@ type Spec struct {
 	Account string `yaml:"account,omitempty"`
 	// Money names the columns of minor units and their units.
 	Money []Money `yaml:"money,omitempty"`
+	// Text names the character columns whose words the index finds.
+	Text []string `yaml:"text,omitempty,flow"`
 	// TerminalWhen is an SQL condition; rows for which it is not true are not moved. Empty: every row may be moved.
 	TerminalWhen string `yaml:"terminal_when,omitempty"`
 	// Partitions of the Kafka topic, fixed for its life. 0: 4.
@@ -320,6 +322,14 @@ func (s Spec) check() []error {
 			bad("money column %s needs either unit_column or unit", m.Column)
 		}
 		money[m.Column] = true
+	}
+	for i, name := range s.Text {
+		switch {
+		case name == "":
+			bad("a text column without a name")
+		case slices.Contains(s.Text[:i], name):
+			bad("text column %s is declared twice", name)
+		}
 	}
 	return append(errs, s.checkMasks()...)
 }

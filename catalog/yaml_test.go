@@ -21,6 +21,7 @@ const goodYAML = `datasets:
     money:
       - {column: amount, unit_column: unit}
       - {column: fee, unit: EUR}
+    text: [memo, note]
     terminal_when: state = 'posted'
     partitions: 8
   - name: points
@@ -41,7 +42,7 @@ func TestParseSpecs(t *testing.T) {
 	}
 	e := specs[0]
 	day, _ := time2026(6, 1)
-	if e.Table != "entry" || len(e.Shards) != 2 || e.Shards[1] != (Step{day, Daily}) || e.Money[1].Unit != "EUR" || e.Partitions != 8 {
+	if e.Table != "entry" || len(e.Shards) != 2 || e.Shards[1] != (Step{day, Daily}) || e.Money[1].Unit != "EUR" || strings.Join(e.Text, ",") != "memo,note" || e.Partitions != 8 {
 		t.Errorf("%+v", e)
 	}
 	if p := specs[1]; p.Table != "Points" || p.Partitions != 4 || strings.Join(p.Key, ",") != "id,part" || p.Sharded() {
@@ -95,6 +96,10 @@ func TestParseSpecsRefuses(t *testing.T) {
 		"a step that cuts":         {"datasets:\n  - name: a\n    time: at\n    shards:\n      - {interval: month}\n      - {from: 2026-06-03, interval: week}\n", []string{"2026-06-03"}},
 		"money without a unit":     {"datasets:\n  - name: a\n    money:\n      - {column: x}\n", []string{"either unit_column or unit"}},
 		"money with two units":     {"datasets:\n  - name: a\n    money:\n      - {column: x, unit: EUR, unit_column: u}\n", []string{"either unit_column or unit"}},
+		"a text column twice":      {"datasets:\n  - name: a\n    text: [memo, memo]\n", []string{"text column memo is declared twice"}},
+		"a text without a column":  {"datasets:\n  - name: a\n    text: [\"\"]\n", []string{"a text column without a name"}},
+		"a text of another type":   {"datasets:\n  - name: a\n    text: {memo: true}\n", []string{"f.yaml:3"}},
+		"a text that is masked":    {"datasets:\n  - name: a\n    text: [memo]\n    masks:\n      - {column: memo, mask: last4}\n", []string{"line 5: column memo can't be masked: it is a text column"}},
 		"several problems":         {"datasets:\n  - name: A\n    partitions: -1\n  - name: B\n", []string{`"A"`, `"B"`, "-1 partitions"}},
 	} {
 		t.Run(name, func(t *testing.T) {

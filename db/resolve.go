@@ -22,7 +22,7 @@ func Resolve(ctx context.Context, d *DB, spec catalog.Spec) (*catalog.Dataset, e
 	}
 	spec = spec.WithDefaults()
 	ds := &catalog.Dataset{Name: spec.Name, Table: spec.Table, Time: spec.Time, Scheme: spec.Shards, Account: spec.Account,
-		Money: spec.Money, TerminalWhen: spec.TerminalWhen, Partitions: spec.Partitions}
+		Money: spec.Money, Text: spec.Text, TerminalWhen: spec.TerminalWhen, Partitions: spec.Partitions}
 	spec.Capture(ds)
 	tables, err := samples(ctx, d, ds)
 	if err != nil {
@@ -125,6 +125,11 @@ func checkResolved(ds *catalog.Dataset, table string, declared []string) (errs [
 		}
 		if m.UnitColumn != "" {
 			column("unit", m.UnitColumn)
+		}
+	}
+	for _, name := range ds.Text {
+		if c, ok := column("text", name); ok && c.Type.Kind != catalog.Text {
+			bad("text columns are CHAR, VARCHAR and TEXT", "text column %s is a %s, not a character column", name, c.Type.Kind)
 		}
 	}
 	return append(errs, catalog.CheckMasks(ds)...)

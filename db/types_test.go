@@ -203,6 +203,8 @@ func TestResolve(t *testing.T) {
 	bad("other key", "is not the primary key", func(s *catalog.Spec) { s.Key = []string{"at", "id"} })
 	bad("time of no time", "must be a date", func(s *catalog.Spec) { s.Time = "acc" })
 	bad("money not integer", "not an integer", func(s *catalog.Spec) { s.Money = []catalog.Money{{Column: "d", Unit: "EUR"}} })
+	bad("no text column", "text column u is not in table", func(s *catalog.Spec) { s.Text = []string{"u"} })
+	bad("text of no characters", "text column d is a decimal, not a character column", func(s *catalog.Spec) { s.Text = []string{"d"} })
 	bad("no unit column", "unit column u", func(s *catalog.Spec) { s.Money = []catalog.Money{{Column: "amount", UnitColumn: "u"}} })
 	bad("no account column", "account column owner", func(s *catalog.Spec) { s.Account = "owner" })
 	bad("no shard", "has no shard", func(s *catalog.Spec) { s.Table = "g" })
