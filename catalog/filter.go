@@ -335,6 +335,19 @@ func (f Filter) FindColumn(is func(column string) bool) string {
 	return ""
 }
 
+// FindOp returns the column of the first condition with the operation, or "".
+func (f Filter) FindOp(op Op) string {
+	if f.Op == op {
+		return f.Column
+	}
+	for _, a := range f.Args {
+		if name := a.FindOp(op); name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
 // AndAll joins conditions.
 func AndAll(fs ...Filter) Filter { return Filter{Op: And, Args: fs}.Simplify() }
 

@@ -176,7 +176,7 @@ func TestMatch_equals_the_model(t *testing.T) {
 		phrase := modelWords(value)
 		d := shop()
 		row := RowOf(new("2026-01-01 00:00:00"), nil, &text)
-			f := Cmp("who", Match, `"`+strings.ToValidUTF8(value, " ")+`"`)
+		f := Cmp("who", Match, `"`+strings.ToValidUTF8(value, " ")+`"`)
 		if err := f.Check(d); (err == nil) != (len(phrase) > 0) {
 			t.Fatalf("%q: %v", f.Values[0], err)
 		}

@@ -111,6 +111,8 @@ func TestFiltersAndOrders(t *testing.T) {
 		`{at: {ge: "2026-02-01"}}`:                                "3",
 		`{seq: {eq: "one"}}`:                                      "invalid",
 		`{seq: {prefix: "1"}}`:                                    "invalid",
+		`{unit: {matches: "a"}}`:                                  "invalid", // no text column
+		`{name: {matches: "a", eq: "b"}}`:                         "invalid", // there is no index here
 		`{or: []}`:                                                "invalid",
 		`{nothing: {eq: 1}}`:                                      "invalid",
 	} {

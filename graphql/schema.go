@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,7 +22,7 @@ type builder struct {
 	page   *gql.Object
 	served *gql.Object
 	fresh  *gql.InputObject
-	ops    map[*gql.Scalar]map[bool]*gql.InputObject // by scalar and whether it has prefix and contains
+	ops    map[string]*gql.InputObject // the types of conditions by name
 }
 
 // table is a dataset with its GraphQL names.
@@ -31,7 +32,7 @@ type table struct {
 }
 
 func newSchema(datasets []*catalog.Dataset, ask func(gql.ResolveParams, *table) (any, error)) (gql.Schema, error) {
-	b := &builder{ask: ask, int64: int64Scalar(), ops: map[*gql.Scalar]map[bool]*gql.InputObject{}}
+	b := &builder{ask: ask, int64: int64Scalar(), ops: map[string]*gql.InputObject{}}
 	b.shared()
 	var errs []error
 	fields, types := gql.Fields{}, map[string]string{}
@@ -137,13 +138,20 @@ func opNames() []struct {
 		name string
 		op   catalog.Op
 	}{{"eq", catalog.Eq}, {"ne", catalog.Ne}, {"lt", catalog.Lt}, {"le", catalog.Le}, {"gt", catalog.Gt}, {"ge", catalog.Ge},
-		{"prefix", catalog.Prefix}, {"contains", catalog.Contains}, {"in", catalog.In}, {"isNull", catalog.IsNull}}
+		{"prefix", catalog.Prefix}, {"contains", catalog.Contains}, {"matches", catalog.Match}, {"in", catalog.In}, {"isNull", catalog.IsNull}}
 }
 
 // conditions is the input type for one column's conditions.
-func (b *builder) conditions(c catalog.Column) *gql.InputObject {
-	s, text := b.scalar(c), c.Type.Kind == catalog.Text
-	if t := b.ops[s][text]; t != nil {
+func (b *builder) conditions(d *catalog.Dataset, c catalog.Column) *gql.InputObject {
+	s := b.scalar(c)
+	name, text, words := s.Name()+"Conditions", c.Type.Kind == catalog.Text, slices.Contains(d.Text, c.Name)
+	switch {
+	case words:
+		name = "WordsConditions"
+	case text:
+		name = "TextConditions"
+	}
+	if t := b.ops[name]; t != nil {
 		return t
 	}
 	fields := gql.InputObjectConfigFieldMap{}
@@ -153,16 +161,15 @@ func (b *builder) conditions(c catalog.Column) *gql.InputObject {
 			fields[o.name] = &gql.InputObjectFieldConfig{Type: gql.NewList(gql.NewNonNull(s))}
 		case o.op == catalog.IsNull:
 			fields[o.name] = &gql.InputObjectFieldConfig{Type: gql.Boolean}
+		case o.op == catalog.Match && words:
+			fields[o.name] = &gql.InputObjectFieldConfig{Type: s, Description: `Words and "phrases", all of which must be in the text; asks the index only.`}
+		case o.op == catalog.Match:
 		case o.op != catalog.Prefix && o.op != catalog.Contains || text:
 			fields[o.name] = &gql.InputObjectFieldConfig{Type: s}
 		}
 	}
-	name := map[bool]string{true: "TextConditions", false: s.Name() + "Conditions"}[text]
 	t := gql.NewInputObject(gql.InputObjectConfig{Name: name, Fields: fields})
-	if b.ops[s] == nil {
-		b.ops[s] = map[bool]*gql.InputObject{}
-	}
-	b.ops[s][text] = t
+	b.ops[name] = t
 	return t
 }
 
@@ -179,7 +186,7 @@ func (b *builder) connection(d *catalog.Dataset, typ string) (*gql.Field, error)
 		t.names = append(t.names, name)
 		node[name] = &gql.Field{Type: b.scalar(c), Description: fmt.Sprintf("%s %s", c.Type.Kind, c.Collation), Resolve: cell(i)}
 		enum[name] = &gql.EnumValueConfig{Value: c.Name}
-		filters[name] = &gql.InputObjectFieldConfig{Type: b.conditions(c)}
+		filters[name] = &gql.InputObjectFieldConfig{Type: b.conditions(d, c)}
 	}
 	filter := gql.NewInputObject(gql.InputObjectConfig{Name: typ + "Filter", Fields: filters})
 	all := gql.NewList(gql.NewNonNull(filter))

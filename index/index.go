@@ -76,8 +76,8 @@ type Watermark struct {
 // Writer is the applying side. One goroutine per dataset and partition uses it; calls for different partitions run in
 // parallel.
 type Writer interface {
-	// Ensure makes what the dataset needs, or checks what is there: a stored mapping that contradicts the dataset is
-	// fault.Unsafe. Idempotent.
+	// Ensure makes what the dataset needs, or checks what is there: a stored mapping that contradicts the dataset, or lacks a
+	// text column, is fault.Unsafe. Idempotent.
 	Ensure(ctx context.Context, d *catalog.Dataset) error
 	// Apply writes documents of one dataset, one Outcome per document in order. The same id may occur several times: the
 	// highest version wins. An error means that nothing is known about any item and that the batch must be applied again.

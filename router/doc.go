@@ -10,6 +10,9 @@
 // search index, where there is one and the query isn't strong or a sum; else the store again while scans stay under
 // StoreRows; else the query is refused before anything runs (fault.TooLarge). So one answer may come from all three.
 //
+// A Match (words of a text column) is answered by the index only, whatever stores could read: live and archive don't know words.
+// Where the index may not answer (strong, a sum, a masked column named) or can't, the query is refused.
+//
 // A query that reads, filters, sorts or groups by a masked column is never answered by the index, which has other values
 // there than the stores have: the answer would depend on who gave it (law L7).
 //

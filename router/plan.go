@@ -142,6 +142,9 @@ type chooser struct {
 // choose picks the source of one shard, as the package comment says.
 func (c *chooser) choose(ctx context.Context, h catalog.Holding) error {
 	c.asked++
+	if c.p.matched != "" {
+		return c.byWords(h)
+	}
 	store, index := c.r.cfg.Sources[h.Store], c.r.cfg.Index
 	if store == nil && index == nil {
 		return fault.New(fault.Unavailable, "plan "+c.p.ds.Name, "shard %s is owned by %s, which is not configured", h.Shard.Table, h.Store).
@@ -192,6 +195,31 @@ func (c *chooser) choose(ctx context.Context, h catalog.Holding) error {
 	}
 	return tooLarge(c.p.q, "about %d rows would be read without a fitting index, beginning with %s; at most %d", c.scan+cost.Rows, h.Shard.Table, c.r.cfg.StoreRows).
 		WithHint("%s", c.hint())
+}
+
+// byWords gives a shard to the index, as no store knows words.
+func (c *chooser) byWords(h catalog.Holding) error {
+	name, index := c.p.matched, c.r.cfg.Index
+	if c.indexMay() {
+		c.add(index, h, 0, "only the index has the words of "+name)
+		return nil
+	}
+	refuse := func(hint, format string, args ...any) error {
+		return invalid(c.p.q, "only the index has the words of "+name+", and "+format, args...).WithHint("%s", hint)
+	}
+	part := "look for a part of the text instead (LIKE '%…%', contains), which live and archive can do"
+	switch {
+	case index == nil:
+		return refuse(part, "there is none")
+	case c.not[index.Name()] != nil:
+		down := c.not[index.Name()]
+		return fault.New(fault.KindOf(down), "plan "+c.p.ds.Name, "only the index has the words of %s: %w", name, down).WithHint("%s", part)
+	case c.p.q.Freshness.Strong:
+		return refuse("ask without strong; "+part, "a strong query doesn't ask it")
+	case c.p.masked != "":
+		return refuse("leave "+c.p.masked+" out of the query; "+part, "column %s is masked there", c.p.masked)
+	}
+	return refuse("read the rows and add them up; "+part, "it never adds up")
 }
 
 // indexMay reports whether the index may answer a part of this query.

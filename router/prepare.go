@@ -23,6 +23,7 @@ type prepared struct {
 	position uint64           // of the first page; 0: none
 	page     uint64           // 1 is the first
 	masked   string           // a column that it names and that the index has otherwise than the stores; "": none
+	matched  string           // a column whose words it asks for, which only the index has; "": none
 	deadline time.Time
 }
 
@@ -68,7 +69,7 @@ func (r *Router) prepare(q Query) (*prepared, error) {
 	if f := q.Freshness; f.Bounded < 0 || f.Wait < 0 {
 		return nil, invalid(q, "a negative time in the freshness")
 	}
-	p.q = q
+	p.q, p.matched = q, q.Filter.FindOp(catalog.Match)
 	if len(q.Aggregates) > 0 || len(q.GroupBy) > 0 {
 		err = p.prepareAggregates(l)
 		p.masked = p.findMasked()
@@ -216,7 +217,7 @@ func (w *walk) filter(f catalog.Filter, depth int) (catalog.Filter, error) {
 	case w.bytes > w.l.Bytes:
 		return f, tooLarge(w.q, "the filter's values have more than %d bytes", w.l.Bytes).WithHint("ask in several queries")
 	}
-	if f.Op > catalog.Contains {
+	if f.Op > catalog.Match {
 		return f, invalid(w.q, "unknown operation %d in the filter", f.Op)
 	}
 	if f.Op == catalog.And || f.Op == catalog.Or || f.Op == catalog.Not {

@@ -17,7 +17,7 @@
 // document's Version (version_type external). Its source is the row's JSON, byte for byte as it came, with one more key before
 // the last brace:
 //
-//	"_strata":{"version":…,"hash":{"hi":…,"lo":…},"shard":"entry_202611","deleted":false,"long":["memo"],"k":{"fee":"10310"}}
+//	"_strata":{"version":…,"hash":{"hi":…,"lo":…},"shard":"entry_202611","deleted":false,"long":["memo"],"k":{"fee":"10310"},"words":{"note":"付 款"}}
 //
 // hash is the halves of the row's hash, as signed numbers: Elasticsearch gives them with the order of a search, and Digests reads
 // no source at all. Where the key's text can't be made from the values that it is sorted by (a DECIMAL, a date), "key" has it.
@@ -28,13 +28,14 @@
 //	long                   integers whose 64 bits hold NULL apart: not nullable, or smaller; YEAR
 //	keyword                character types, ENUM, SET, JSON, UUID, INET, and all that is hex
 //	long _strata.k.<c>     dates and times, as digits in mixed radix (zero dates too); TIME as digits
+//	text _strata.words.<c> the words of text columns, as catalog.AppendWords makes them; not in tombstones
 //	keyword _strata.k.<c>  DECIMAL, FLOAT, DOUBLE, unsigned and nullable 64-bit integers, in a text that sorts as their values
 //
 // A column with a key under _strata.k isn't searchable by itself. NULL is a missing field: it sorts first ascending.
-// Elasticsearch's own order of these fields is catalog.Compare's; there are no analyzers.
+// Elasticsearch's own order of these fields is catalog.Compare's. The only analyzer is `whitespace`, which splits words at spaces.
 //
-// A text of more than 10,922 bytes may be more than a keyword holds (32,766 bytes). Its column is named in _strata.long. A
-// filter takes such documents as candidates and judges them here, by catalog's own rules; an order by such a column is
+// A text of more than 10,922 bytes may be more than a keyword holds (32,766 bytes). Its column is named in _strata.long, and it
+// has no words. A filter takes such documents as candidates and judges them here, by catalog's own rules; an order by such a column is
 // refused (fault.TooLarge) if any document found has such a text in it.
 //
 // # Order of writes (law L2)
@@ -72,12 +73,12 @@
 // Denied: 401, 403. Unavailable: away, too busy, an index closed or read-only (full disk): it mends itself once the cause is
 // gone, and the hint says which. Unsafe: an index that is gone or was not made by strata, an alias that was moved, a mapping that
 // contradicts the dataset, another version than 7.17: a person must act. TooLarge: an answer above 256 MiB; a filter above 500
-// conditions, 8 levels or 30,000 values; a text of more than 200 characters to look for inside others, or of more than 900
+// conditions and words to match, 8 levels or 30,000 values; a text of more than 200 characters to look for inside others, or of more than 900
 // bytes to compare by order or as a prefix (Elasticsearch makes automata of them). Internal: anything that it refuses besides.
 //
 // # What it does not do
 //
-// No full text, no sums, no altering of mappings, no deleting of indices. It sees neither that an index was
+// No ranking of what matches, no sums, no altering of mappings, no deleting of indices. It sees neither that an index was
 // restored from an old snapshot nor that somebody changed a cell: `strata verify` does. It doesn't look at other pipelines'
 // indices: two in one Elasticsearch have two prefixes.
 package elastic

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -130,7 +131,7 @@ func (x *Index) checkServer(ctx context.Context) error {
 
 // dataset is one dataset that the state has.
 type dataset struct {
-	d      *catalog.Dataset // as it was first declared: name, table, columns, key
+	d      *catalog.Dataset // as it was first declared: name, table, columns, key, text
 	keys   []int
 	fields []field // by column
 	bulk   bulkSize
@@ -145,7 +146,9 @@ type dataset struct {
 func newDataset(d *catalog.Dataset) *dataset {
 	ds := &dataset{d: d, keys: d.KeyIndexes(), shards: map[string]*shard{}, making: make(chan struct{}, 1)}
 	for _, c := range d.Columns {
-		ds.fields = append(ds.fields, fieldOf(c))
+		f := fieldOf(c)
+		f.words = slices.Contains(d.Text, c.Name)
+		ds.fields = append(ds.fields, f)
 	}
 	ds.bulk.size.Store(maxBulkDocs)
 	return ds

@@ -131,13 +131,16 @@ func (q *query) test(c *field, f catalog.Filter, want bool) (obj, error) {
 		}
 		return but(exists, is)
 	}
-	if f.Op != catalog.In && f.Op != catalog.Eq && f.Op != catalog.Ne && len(f.Values[0]) > maxBound {
+	if f.Op != catalog.In && f.Op != catalog.Eq && f.Op != catalog.Ne && f.Op != catalog.Match && len(f.Values[0]) > maxBound {
 		return nil, fault.New(fault.TooLarge, "build search", "a text of more than %d bytes to compare %s with", maxBound, c.name).
 			WithHint("compare with the beginning of it")
 	}
 	switch f.Op {
 	case catalog.In:
 		is, err := in(c, f.Values)
+		return sense(is), err
+	case catalog.Match:
+		is, err := q.match(c, f.Values[0])
 		return sense(is), err
 	case catalog.Prefix:
 		return sense(prefix(c, f.Values[0], exists)), nil
@@ -157,6 +160,25 @@ func (q *query) test(c *field, f catalog.Filter, want bool) (obj, error) {
 		return nil, badValue(f.Values[0])
 	}
 	return compare(c, op, v, how, exists), nil
+}
+
+// match is that all phrases stand in a column's words. Each word counts as a condition.
+func (q *query) match(c *field, value string) (obj, error) {
+	phrases, err := catalog.Phrases(value)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]any, len(phrases))
+	for i, p := range phrases {
+		n := strings.Count(p, " ")
+		if q.nodes += n + 1; q.nodes > maxNodes {
+			return nil, fault.New(fault.TooLarge, "build search", "the filter has more than %d conditions and words", maxNodes)
+		}
+		if all[i] = term(c.wordsPath(), p); n > 0 {
+			all[i] = obj{"match_phrase": obj{c.wordsPath(): obj{"query": p}}}
+		}
+	}
+	return every(all...), nil
 }
 
 // opposite is the comparison that is true where op is false.

@@ -2,6 +2,7 @@ package elastic
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -32,9 +33,10 @@ const (
 
 // field is a column in the index.
 type field struct {
-	name string
-	t    catalog.Type
-	form form
+	name  string
+	t     catalog.Type
+	form  form
+	words bool // its words are under _strata.words
 }
 
 func fieldOf(c catalog.Column) field {
@@ -74,12 +76,18 @@ func (f *field) path() string {
 	return f.name
 }
 
+// wordsPath is what a Match of the column names.
+func (f *field) wordsPath() string { return own + ".words." + f.name }
+
 // mapping is the properties of an index.
 func (ds *dataset) mapping() obj {
 	keyword := obj{"type": "keyword"}
 	stored := obj{"type": "keyword", "index": false, "doc_values": false}
-	keys, top := obj{}, obj{}
+	keys, words, top := obj{}, obj{}, obj{}
 	for _, f := range ds.fields {
+		if f.words { // this analyzer only splits: what words are, catalog has told
+			words[f.name] = obj{"type": "text", "analyzer": "whitespace", "norms": false}
+		}
 		switch f.form {
 		case asLong:
 			top[f.name] = obj{"type": "long"}
@@ -98,6 +106,9 @@ func (ds *dataset) mapping() obj {
 	if len(keys) > 0 {
 		mine["k"] = obj{"properties": keys}
 	}
+	if len(words) > 0 {
+		mine["words"] = obj{"properties": words}
+	}
 	top[own] = obj{"properties": mine}
 	return top
 }
@@ -112,7 +123,7 @@ type made struct {
 
 // shapeOf is what of a dataset the index depends on.
 func shapeOf(d *catalog.Dataset) *catalog.Dataset {
-	return &catalog.Dataset{Name: d.Name, Table: d.Table, Columns: d.Columns, Key: d.Key, Time: d.Time, Account: d.Account}
+	return &catalog.Dataset{Name: d.Name, Table: d.Table, Columns: d.Columns, Key: d.Key, Time: d.Time, Account: d.Account, Text: d.Text}
 }
 
 // createBody is the request that makes the index of a shard, with its aliases.
@@ -140,6 +151,9 @@ func checkColumns(d *catalog.Dataset) error {
 	if len(d.Key) == 0 || slices.Contains(d.KeyIndexes(), -1) {
 		return fault.New(fault.Invalid, "ensure index of "+d.Name, "the dataset's key is not among its columns")
 	}
+	if slices.ContainsFunc(d.Text, func(name string) bool { return d.Index(name) < 0 }) {
+		return fault.New(fault.Invalid, "ensure index of "+d.Name, "a text column is not among its columns")
+	}
 	reserved := []string{own, "_id", "_index", "_type", "_source", "_routing", "_field_names", "_ignored", "_version", "_seq_no",
 		"_primary_term", "_size", "_tier", "_nested_path", "_doc_count", "_feature"}
 	for _, c := range d.Columns {
@@ -153,14 +167,11 @@ func checkColumns(d *catalog.Dataset) error {
 
 // sameShape refuses a dataset of other columns than the index was made for.
 func sameShape(was, d *catalog.Dataset) error {
-	same := was.Table == d.Table && slices.Equal(was.Key, d.Key) &&
-		slices.EqualFunc(was.Columns, d.Columns, func(a, b catalog.Column) bool { return a.Name == b.Name && a.Type == b.Type })
-	if same {
-		return nil
+	hint := fmt.Sprintf("stop strata, delete the dataset's indices and its documents in the state (POST /<prefix>.state/_delete_by_query?q=dataset:%s): the index is made again from the topic's beginning", d.Name)
+	if was.Table != d.Table {
+		return fault.New(fault.Unsafe, "ensure index of "+d.Name, "the index was made for table %s, the dataset has %s", was.Table, d.Table).WithHint("%s", hint)
 	}
-	return fault.New(fault.Unsafe, "ensure index of "+d.Name, "the index was made for other columns (%s) than the dataset has (%s)",
-		strings.Join(was.Names(), ","), strings.Join(d.Names(), ",")).
-		WithHint("stop strata, delete the dataset's indices and its documents in the state (POST /<prefix>.state/_delete_by_query?q=dataset:%s): the index is made again from the topic's beginning", d.Name)
+	return index.SameShape(was, d, hint)
 }
 
 // holds reports whether what is there has all that is wanted, with equal values; there may be more.

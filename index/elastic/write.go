@@ -31,9 +31,10 @@ type batch struct {
 	text  []byte
 	items []item
 	// scratch, reused from document to document
-	row  catalog.Row
-	keys []byte
-	hash []byte
+	row   catalog.Row
+	keys  []byte
+	words []byte
+	hash  []byte
 }
 
 // Apply fulfils index.Writer.
@@ -220,7 +221,7 @@ func (b *batch) appendOwn(dst []byte, doc *index.Document) ([]byte, error) {
 		dst = append(dst, `,"key":`...)
 		dst = catalog.AppendJSONString(dst, string(doc.Key))
 	}
-	b.keys = b.keys[:0]
+	b.keys, b.words = b.keys[:0], b.words[:0]
 	var long []string
 	for i := range b.ds.fields {
 		f := &b.ds.fields[i]
@@ -230,6 +231,8 @@ func (b *batch) appendOwn(dst []byte, doc *index.Document) ([]byte, error) {
 		}
 		if f.isLong(cell) {
 			long = append(long, f.name)
+		} else if f.words && !doc.Deleted {
+			b.appendWords(f, cell)
 		}
 		if f.form == asKeyword {
 			continue
@@ -260,7 +263,18 @@ func (b *batch) appendOwn(dst []byte, doc *index.Document) ([]byte, error) {
 	if len(b.keys) > 0 {
 		dst = append(append(append(dst, `,"k":{`...), b.keys[1:]...), '}')
 	}
+	if len(b.words) > 0 {
+		dst = append(append(append(dst, `,"words":{`...), b.words[1:]...), '}')
+	}
 	return append(dst, '}'), nil
+}
+
+// appendWords adds a column's words to b.words. They need no escaping: letters, digits, marks and spaces.
+func (b *batch) appendWords(f *field, cell []byte) {
+	b.words = append(b.words, ',')
+	b.words = catalog.AppendJSONString(b.words, f.name)
+	b.words = append(b.words, `:"`...)
+	b.words = append(catalog.AppendWords(b.words, cell), '"')
 }
 
 // storedVersions reads what is there instead of what was refused as older.

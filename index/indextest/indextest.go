@@ -34,8 +34,10 @@ func Run(t *testing.T, open Open) {
 	t.Run("Every cell comes back byte for byte", func(t *testing.T) { cells(t, open) })
 	t.Run("Search refuses what it can't answer", func(t *testing.T) { invalid(t, open) })
 	t.Run("Batches of several partitions may run in parallel", func(t *testing.T) { parallel(t, open) })
+	t.Run("Match finds words and phrases of text columns", func(t *testing.T) { words(t, open) })
 	t.Run("Search equals the model", func(t *testing.T) { searchModel(t, open) })
 	t.Run("TestL2_an_older_image_never_replaces_a_newer_one", func(t *testing.T) { versionsModel(t, open) })
+	t.Run("TestL2_the_words_of_an_older_image_are_never_found", func(t *testing.T) { wordsModel(t, open) })
 	t.Run("TestL7_a_cancelled_search_is_an_error_and_no_page", func(t *testing.T) { cancelled(t, open) })
 }
 

@@ -13,7 +13,7 @@ import (
 
 // typed is a dataset with a column of every kind that sorts, nullable but for the key.
 func typed() *catalog.Dataset {
-	d := &catalog.Dataset{Name: "typed", Table: "typed", Key: []string{"id"}, Partitions: 1}
+	d := &catalog.Dataset{Name: "typed", Table: "typed", Key: []string{"id"}, Partitions: 1, Text: []string{"txt", "id"}}
 	add := func(name string, t catalog.Type) {
 		c := catalog.Column{Name: name, Type: t, Nullable: name != "id"}
 		if t.Kind == catalog.Text {
@@ -47,7 +47,8 @@ func samples(column string) []string {
 		"dt":  {"2026-01-31 00:00:00.000", "2026-01-31 00:00:00.001", "0000-00-00 00:00:00.000"},
 		"tm":  {"00:00:00.0", "-00:00:01.0", "08:00:00.5", "-08:00:00.5", "99:59:59.9", "838:59:59.0", "-838:59:59.0"},
 		"y":   {"0000", "1901", "2026", "2155"},
-		"txt": {"", "a", "ab", "abc", "b", "A", "é", "付款", "a\x00b", "x付款y", "100%", "a_c"},
+		"txt": {"", "a", "ab", "abc", "b", "A", "é", "付款", "a\x00b", "x付款y", "100%", "a_c", "Refund of ORDER 17", "订单 for José, 付款",
+			"École straße", "ラーメン が ﾗｰﾒﾝ", "한국어 결제 か", "付 款 1付"},
 		"bin": {"", "00", "0001", "ff", "ab00"},
 	}[column]
 }
@@ -95,9 +96,12 @@ func drawFilter(t *rapid.T, d *catalog.Dataset, depth int) catalog.Filter {
 	c := rapid.SampledFrom(d.Columns).Draw(t, "column")
 	ops := []catalog.Op{catalog.True, catalog.False, catalog.IsNull, catalog.In, catalog.Eq, catalog.Ne, catalog.Lt, catalog.Le, catalog.Gt, catalog.Ge}
 	if c.Type.Kind == catalog.Text {
-		ops = append(ops, catalog.Prefix, catalog.Contains)
+		ops = append(ops, catalog.Prefix, catalog.Contains, catalog.Match, catalog.Match)
 	}
 	f := catalog.Filter{Op: rapid.SampledFrom(ops).Draw(t, "leaf"), Column: c.Name}
+	if f.Op == catalog.Match {
+		return match(c.Name, rapid.SampledFrom(matchable()).Draw(t, "words"))
+	}
 	n := 1
 	switch f.Op {
 	case catalog.True, catalog.False, catalog.IsNull:

@@ -12,11 +12,12 @@ import (
 )
 
 // Same gives two empty indexes the same random rows, in three shards, with stale images and tombstones among them, and asks
-// them the same random searches, page by page, and counts. It returns at the first difference.
+// them the same random searches, page by page, and counts, which the rows in memory give too. It returns at the first
+// difference.
 func Same(t *testing.T, seed uint64, rows, searches int, a, b index.Index) {
 	t.Helper()
 	t.Logf("seed %d", seed)
-	g := &generator{Rand: rand.New(rand.NewPCG(seed, 1)), d: typed()}
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 1)), d: typed(), last: map[string]int{}}
 	one, two := &suite{t: t, x: a, d: g.d, ctx: t.Context()}, &suite{t: t, x: b, d: g.d, ctx: t.Context()}
 	one.ok(a.Ensure(one.ctx, g.d))
 	two.ok(b.Ensure(two.ctx, g.d))
@@ -28,12 +29,13 @@ func Same(t *testing.T, seed uint64, rows, searches int, a, b index.Index) {
 	}
 	for range searches {
 		s := g.search()
+		want := g.count(s)
 		n, err := a.Count(one.ctx, s)
 		one.ok(err)
 		m, err := b.Count(two.ctx, s)
 		one.ok(err)
-		if n != m {
-			t.Fatalf("filter %s: counts %d and %d", s.Filter, n, m)
+		if n != m || n != want {
+			t.Fatalf("filter %s: counts %d and %d, and %d rows", s.Filter, n, m, want)
 		}
 		g.pages(one, two, s)
 	}
@@ -51,6 +53,18 @@ type generator struct {
 	*rand.Rand
 	d    *catalog.Dataset
 	rows []catalog.Row
+	last map[string]int // by document id: the place in rows and docs of its newest image
+	docs []index.Document
+}
+
+// count is how many rows a search finds by catalog's rules.
+func (g *generator) count(s index.Search) (n int64) {
+	for _, at := range g.last {
+		if doc := &g.docs[at]; !doc.Deleted && slices.Contains(s.Shards, doc.Shard) && s.Filter.Accepts(g.d, &g.rows[at]) {
+			n++
+		}
+	}
+	return n
 }
 
 func (g *generator) shards() []string { return []string{"typed_a", "typed_b", "typed_c"} }
@@ -91,15 +105,44 @@ func (g *generator) cell(column string) string {
 	case "bin":
 		return fmt.Sprintf("%0*x", 2*(1+u%4), u%16)
 	}
+	return g.text()
+}
+
+// text is of pieces in several scripts, with and without what separates words.
+func (g *generator) text() string {
+	pieces := []string{"付", "款", "付款", "账", "户", "拉面", "🀄", "é", "e\u0301", "a", "B", "\u0301", " ", "　", "，", "*", "?", "\\", "%", "_", "\"", "\n", "\x00",
+		"\u2028", "\uffff", "Order", "ORDER", "order", "17", "１７", "ß", "SS", "É", "ラー", "ﾗｰ", "メン", "が", "か\u3099", "か", "결제", "한", "\u1112\u1161\u11ab", "々", "\ufe0f"}
+	if g.IntN(2) == 0 { // few, so that phrases meet
+		pieces = []string{"付", "款", "pay", "PAY", "Order", "17", " ", " ", ", "}
+	}
 	var b strings.Builder
-	for range g.IntN(6) {
-		b.WriteString(pick(g, []string{"付", "款", "账", "户", "拉面", "🀄", "é", "a", "B", " ", "*", "?", "\\", "%", "_", "\"", "\n", "\x00", "\u2028", "\uffff"}))
+	for range g.IntN(7) {
+		b.WriteString(pick(g, pieces))
 	}
 	return b.String()
 }
 
+// words is a value of a Match: one that fits somewhere, or any.
+func (g *generator) words(column string) string {
+	for {
+		v := g.text()
+		if r := []rune(g.rows[g.IntN(len(g.rows))].Text(g.d.Index(column))); len(r) > 0 && g.IntN(2) == 0 {
+			from := g.IntN(len(r))
+			v = string(r[from:min(len(r), from+1+g.IntN(6))])
+		}
+		if g.IntN(3) == 0 {
+			v = `"` + strings.ReplaceAll(v, `"`, " ") + `"`
+		}
+		if g.IntN(3) == 0 {
+			v += " " + pick(g, matchable())
+		}
+		if match(column, v).Check(g.d) == nil {
+			return v
+		}
+	}
+}
+
 func (g *generator) documents(n int) []index.Document {
-	out := make([]index.Document, 0, n)
 	for i := range n {
 		var r catalog.Row
 		for _, c := range g.d.Columns {
@@ -115,9 +158,13 @@ func (g *generator) documents(n int) []index.Document {
 		g.rows = append(g.rows, r)
 		// one key belongs to one shard, as rows of a table do
 		shard := g.shards()[len(r.Text(0))%3]
-		out = append(out, Doc(g.d, shard, r, index.MakeVersion(uint32(1+g.IntN(2)), uint64(i+1)), g.IntN(8) == 0))
+		doc := Doc(g.d, shard, r, index.MakeVersion(uint32(1+g.IntN(2)), uint64(i+1)), g.IntN(8) == 0)
+		if at, ok := g.last[doc.ID()]; !ok || g.docs[at].Version < doc.Version {
+			g.last[doc.ID()] = i
+		}
+		g.docs = append(g.docs, doc)
 	}
-	return out
+	return g.docs
 }
 
 func (g *generator) value(c catalog.Column) string {
@@ -154,9 +201,13 @@ func (g *generator) filter(depth int) catalog.Filter {
 	c := pick(g, g.d.Columns)
 	ops := []catalog.Op{catalog.True, catalog.IsNull, catalog.In, catalog.Eq, catalog.Ne, catalog.Lt, catalog.Le, catalog.Gt, catalog.Ge}
 	if c.Type.Kind == catalog.Text {
-		ops = append(ops, catalog.Prefix, catalog.Contains, catalog.Contains)
+		ops = append(ops, catalog.Prefix, catalog.Contains, catalog.Contains, catalog.Match, catalog.Match, catalog.Match)
 	}
 	f := catalog.Filter{Op: pick(g, ops), Column: c.Name}
+	if f.Op == catalog.Match {
+		f.Values = []string{g.words(c.Name)}
+		return f
+	}
 	n := 1
 	switch f.Op {
 	case catalog.True, catalog.IsNull:

@@ -10,6 +10,10 @@
 // Sweep. Tables shard, watermark and meta hold the names of the shards, the watermarks, and the dataset's shape with the
 // highest version ever applied. A file that another process makes later is found when it is first asked for.
 //
+// A dataset with text columns has a table words (FTS5, without a copy of the texts): the words that catalog.AppendWords makes
+// of them, under the document's number, written in the document's own transaction; a tombstone has none. A Match asks it for
+// the documents of all shards. A file that was made without a text column's words is Unsafe in Ensure.
+//
 // # Cells
 //
 // No column has a declared type, so SQLite converts nothing. A cell is stored in a form whose SQLite order is
@@ -33,6 +37,6 @@
 //
 // # What it does not do
 //
-// No full text, no sums, no altering of columns. A long Scan holds back the checkpoint of the write-ahead log, so the -wal
+// No sums, no altering of columns, no ranking of what matches. A long Scan holds back the checkpoint of the write-ahead log, so the -wal
 // file grows meanwhile.
 package sqlite

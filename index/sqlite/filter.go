@@ -17,10 +17,11 @@ const maxValues = 30_000
 
 // sqlText builds one statement with its parameters.
 type sqlText struct {
-	f     *file
-	buf   strings.Builder
-	args  []driver.NamedValue
-	nodes int
+	f       *file
+	buf     strings.Builder
+	args    []driver.NamedValue
+	nodes   int
+	negated int // how many Nots what is being written stands in
 }
 
 func (s *sqlText) add(text string) { s.buf.WriteString(text) }
@@ -44,6 +45,8 @@ func (s *sqlText) filter(f catalog.Filter) error {
 		return nil
 	case catalog.Not:
 		s.add("NOT ")
+		s.negated++
+		defer func() { s.negated-- }()
 		return s.list(f.Args, "")
 	case catalog.And:
 		return s.list(f.Args, " AND ")
@@ -65,6 +68,8 @@ func (s *sqlText) filter(f catalog.Filter) error {
 		return nil
 	case catalog.Prefix:
 		return s.prefix(col, f.Values[0])
+	case catalog.Match:
+		return s.match(f.Column, f.Values[0])
 	}
 	return s.compare(col, t, f.Op, f.Values[0])
 }

@@ -15,7 +15,9 @@ func TestPlans(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = x.Close() }()
-	if err := x.Ensure(t.Context(), indextest.Entries()); err != nil {
+	d := indextest.Entries()
+	d.Text = []string{"memo"}
+	if err := x.Ensure(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
 	const byTime, up = `"c_accounting_date","c_account_id","c_seq"`, ` ORDER BY "c_accounting_date","c_account_id","c_seq" LIMIT 5`
@@ -27,6 +29,7 @@ func TestPlans(t *testing.T) {
 		`_deleted=0 AND "c_account_id"=5` + up:                                "doc_key (_shard=? AND c_account_id=?)",
 		`_deleted=0 AND ("c_account_id"=5 AND "c_accounting_date">='a')` + up: "doc_key (_shard=? AND c_account_id=?)",
 		`_deleted=0 AND ("c_accounting_date">='a' AND "c_accounting_date"<'b') ORDER BY "c_accounting_date" DESC,"c_account_id","c_seq"`: "c_by_accounting_date (_shard=? AND c_accounting_date>? AND c_accounting_date<?)",
+		`_deleted=0 AND _id IN (SELECT rowid FROM words WHERE words MATCH '"c_memo" : ("a")')` + up:                                      "USING INTEGER PRIMARY KEY (rowid=?)",
 	} {
 		plan := ""
 		err := x.read(t.Context(), "entry", func(v *view) error {

@@ -129,6 +129,9 @@ func (x *Index) Ensure(ctx context.Context, d *catalog.Dataset) error {
 	if len(d.Key) == 0 || slices.Contains(d.KeyIndexes(), -1) {
 		return fault.New(fault.Invalid, "ensure index of "+d.Name, "the dataset's key is not among its columns")
 	}
+	if slices.ContainsFunc(d.Text, func(name string) bool { return d.Index(name) < 0 }) {
+		return fault.New(fault.Invalid, "ensure index of "+d.Name, "a text column is not among its columns")
+	}
 	if f := x.files[d.Name]; f != nil {
 		return f.sameShape(d)
 	}
@@ -184,8 +187,9 @@ func errClosed() error { return fault.New(fault.Unavailable, "open index", "the 
 
 // file is one dataset's database.
 type file struct {
-	d      *catalog.Dataset // as stored: name, columns, key, time, account
+	d      *catalog.Dataset // as stored: name, columns, key, time, account, text
 	keys   []int
+	texts  []int // positions of the text columns
 	types  []catalog.Type
 	reads  *sql.DB
 	writer *writer
@@ -218,6 +222,9 @@ func openFile(ctx context.Context, path string, cfg Config) (*file, error) {
 	f := &file{d: d, keys: d.KeyIndexes(), reads: reads}
 	for _, c := range d.Columns {
 		f.types = append(f.types, c.Type)
+	}
+	for _, name := range d.Text {
+		f.texts = append(f.texts, d.Index(name))
 	}
 	if f.writer, err = openWriter(ctx, f, path, cfg.At); err != nil {
 		return nil, errors.Join(err, reads.Close())
@@ -281,19 +288,11 @@ func createFile(ctx context.Context, path string, d *catalog.Dataset) error {
 
 // shapeOf is what of a dataset the file depends on.
 func shapeOf(d *catalog.Dataset) *catalog.Dataset {
-	return &catalog.Dataset{Name: d.Name, Columns: d.Columns, Key: d.Key, Time: d.Time, Account: d.Account}
+	return &catalog.Dataset{Name: d.Name, Columns: d.Columns, Key: d.Key, Time: d.Time, Account: d.Account, Text: d.Text}
 }
 
 func (f *file) sameShape(d *catalog.Dataset) error {
-	same := slices.Equal(f.d.Key, d.Key) && slices.EqualFunc(f.d.Columns, d.Columns, func(a, b catalog.Column) bool {
-		return a.Name == b.Name && a.Type == b.Type
-	})
-	if same {
-		return nil
-	}
-	return fault.New(fault.Unsafe, "ensure index of "+d.Name, "the index was made for other columns (%s) than the dataset has (%s)",
-		strings.Join(f.d.Names(), ","), strings.Join(d.Names(), ",")).
-		WithHint("stop strata and delete %s.db* in the index folder: the index is made again from the topic's beginning", d.Name)
+	return index.SameShape(f.d, d, "stop strata and delete "+d.Name+".db* in the index folder: the index is made again from the topic's beginning")
 }
 
 func schema(d *catalog.Dataset) []string {
@@ -327,6 +326,7 @@ func schema(d *catalog.Dataset) []string {
 		out = append(out, fmt.Sprintf("CREATE INDEX IF NOT EXISTS %s ON doc (_shard, %s)", quote("by_"+by), columnList(cols)),
 			statistics("c_by_"+by, rows, len(cols)))
 	}
+	out = append(out, wordsSchema(d)...)
 	return append(out, fmt.Sprintf("PRAGMA user_version = %d", formatVersion))
 }
 

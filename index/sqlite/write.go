@@ -31,7 +31,8 @@ const fixedColumns = 5
 // batch is one Apply on its way through the writer.
 type batch struct {
 	docs   []index.Document
-	cells  []driver.Value // per document that isn't refused: version, deleted, hash, raw, columns
+	cells  []driver.Value   // per document that isn't refused: version, deleted, hash, raw, columns
+	words  [][]driver.Value // per document: its row in table words; nil: none
 	out    []index.Outcome
 	newest index.Version
 	err    error
@@ -48,11 +49,12 @@ type writer struct {
 	mu    sync.Mutex
 	queue []*batch
 
-	raw     driver.Conn // conn's own, with the statements below
-	upsert  driver.Stmt
-	version driver.Stmt
-	args    []driver.NamedValue
-	shards  map[string]int64
+	raw    driver.Conn // conn's own, with the statements below
+	upsert driver.Stmt
+	stored driver.Stmt // version and _id by shard and key
+	words  *wordWriter
+	args   []driver.NamedValue
+	shards map[string]int64
 }
 
 func openWriter(ctx context.Context, f *file, path string, at func(string) error) (*writer, error) {
@@ -71,7 +73,10 @@ func openWriter(ctx context.Context, f *file, path string, at func(string) error
 			return fault.New(fault.Internal, "open "+path, "the driver has no connections")
 		}
 		w.raw = c
-		w.upsert, w.version, err = prepare(c, f.d)
+		if w.upsert, w.stored, err = prepare(c, f.d); err != nil {
+			return err
+		}
+		w.words, err = prepareWords(c, f.d)
 		return err
 	})
 	if err != nil {
@@ -84,7 +89,7 @@ func openWriter(ctx context.Context, f *file, path string, at func(string) error
 	return w, nil
 }
 
-func prepare(c driver.Conn, d *catalog.Dataset) (upsert, version driver.Stmt, err error) {
+func prepare(c driver.Conn, d *catalog.Dataset) (upsert, stored driver.Stmt, err error) {
 	cols := columnList(d.Names())
 	sets := []string{"_version=excluded._version", "_deleted=excluded._deleted", "_hash=excluded._hash", "_raw=excluded._raw"}
 	same := []string{"_shard=?"}
@@ -100,14 +105,15 @@ func prepare(c driver.Conn, d *catalog.Dataset) (upsert, version driver.Stmt, er
 	if err != nil {
 		return nil, nil, err
 	}
-	version, err = c.Prepare("SELECT _version FROM doc WHERE " + strings.Join(same, " AND "))
-	return upsert, version, err
+	stored, err = c.Prepare("SELECT _version, _id FROM doc WHERE " + strings.Join(same, " AND "))
+	return upsert, stored, err
 }
 
 func (w *writer) close() error {
 	w.turn <- struct{}{} // wait for the group that runs; who comes after it finds the connection closed
 	defer func() { <-w.turn }()
-	for _, s := range []driver.Stmt{w.upsert, w.version} {
+	w.words.close()
+	for _, s := range []driver.Stmt{w.upsert, w.stored} {
 		if s != nil {
 			_ = s.Close()
 		}
@@ -138,10 +144,11 @@ func (x *Index) Apply(ctx context.Context, dataset string, docs []index.Document
 func (b *batch) encode(f *file) {
 	width := fixedColumns - 1 + len(f.d.Columns)
 	b.cells = make([]driver.Value, 0, len(b.docs)*width)
+	b.words = make([][]driver.Value, len(b.docs))
 	var row catalog.Row
 	for i := range b.docs {
 		from := len(b.cells)
-		if err := b.encodeOne(f, &b.docs[i], &row); err != nil {
+		if err := b.encodeOne(f, i, &row); err != nil {
 			b.cells = b.cells[:from]
 			b.out[i] = index.Outcome{Status: index.Refused, Reason: err.Error()}
 			continue
@@ -150,7 +157,8 @@ func (b *batch) encode(f *file) {
 	}
 }
 
-func (b *batch) encodeOne(f *file, doc *index.Document, row *catalog.Row) error {
+func (b *batch) encodeOne(f *file, i int, row *catalog.Row) error {
+	doc := &b.docs[i]
 	if doc.Shard == "" || strings.Contains(doc.Shard, "/") || doc.Version == 0 {
 		return fault.New(fault.Invalid, "encode document", "shard %q version %d", doc.Shard, doc.Version)
 	}
@@ -197,6 +205,9 @@ func (b *batch) encodeOne(f *file, doc *index.Document, row *catalog.Row) error 
 		if row.Null(k) {
 			return fault.New(fault.Invalid, "encode document", "key column %s is NULL", f.d.Columns[k].Name)
 		}
+	}
+	if !doc.Deleted {
+		b.words[i] = f.wordsOf(row)
 	}
 	return nil
 }
@@ -333,24 +344,34 @@ func (w *writer) run(b *batch) error {
 			return err
 		}
 		b.out[i] = index.Outcome{}
+		if n > 0 && w.words == nil {
+			continue
+		}
+		version, id, err := w.there(shard, cells[fixedColumns-1:])
+		if err != nil {
+			return err
+		}
 		if n == 0 {
-			if b.out[i], err = w.newer(shard, cells[fixedColumns-1:]); err != nil {
-				return err
-			}
+			b.out[i] = index.Outcome{Status: index.Newer, StoredVersion: version}
+		} else if err := w.words.write(id, b.words[i]); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// newer reads which version is there instead.
-func (w *writer) newer(shard int64, cells []driver.Value) (index.Outcome, error) {
+// there reads the version and the _id of a document that is there.
+func (w *writer) there(shard int64, cells []driver.Value) (v index.Version, id int64, err error) {
 	args := []driver.Value{shard}
 	for _, k := range w.f.keys {
 		args = append(args, cells[k])
 	}
-	var v int64
-	err := w.row(w.version, args, func(dest []driver.Value) { v, _ = dest[0].(int64) })
-	return index.Outcome{Status: index.Newer, StoredVersion: index.Version(v)}, err
+	err = w.row(w.stored, args, func(dest []driver.Value) {
+		stored, _ := dest[0].(int64)
+		v = index.Version(stored)
+		id, _ = dest[1].(int64)
+	})
+	return v, id, err
 }
 
 // row reads exactly one row.

@@ -48,9 +48,12 @@ func (w *where) filter(f catalog.Filter) error {
 	if !ok {
 		return fault.New(fault.Stale, "write condition", "dataset %s has no column %q", w.ds.Name, f.Column)
 	}
-	if f.Op == catalog.IsNull {
+	switch f.Op {
+	case catalog.IsNull:
 		w.WriteString(db.Quote(c.Name) + " IS NULL")
 		return nil
+	case catalog.Match:
+		return fault.New(fault.Internal, "write condition", "asked for the words of %s", c.Name)
 	}
 	if textual(c.Type.Kind) && !plainBytes(c) {
 		return w.text(c, f)

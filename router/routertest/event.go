@@ -35,6 +35,7 @@ func Event() *catalog.Dataset {
 		Name: "event", Table: "event", Key: []string{"account_id", "seq"}, Time: "at", Account: "account_id", Partitions: 1,
 		Scheme: catalog.Scheme{{From: catalog.MinInstant, Interval: catalog.Monthly}},
 		Money:  []catalog.Money{{Column: "amount", UnitColumn: "unit"}},
+		Text:   []string{"name"},
 		Columns: []catalog.Column{
 			{Name: "account_id", Type: i64}, {Name: "seq", Type: i64},
 			{Name: "at", Type: catalog.Type{Kind: catalog.DateTime, FSP: 6}},

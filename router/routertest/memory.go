@@ -132,6 +132,9 @@ func (m *Memory) Open(ctx context.Context, f router.Fetch) (router.Opened, error
 			return router.Opened{}, err
 		}
 	}
+	if name := f.Filter.FindOp(catalog.Match); name != "" && m.store != "" {
+		return router.Opened{}, fault.New(fault.Internal, "open "+m.name, "asked for the words of %s", name)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.store != catalog.Archive && m.beat.Heartbeat < f.Freshness.AtLeast {

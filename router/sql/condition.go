@@ -54,6 +54,8 @@ func (b *builder) condition(e ast.ExprNode, depth int) (catalog.Filter, error) {
 		return negate(e.Not, catalog.Filter{Op: catalog.IsNull, Column: c}), err
 	case *ast.PatternLikeOrIlikeExpr:
 		return b.like(e)
+	case *ast.MatchAgainst:
+		return b.match(e)
 	case *test_driver.ValueExpr:
 		if e.Kind() != test_driver.KindInt64 { // TRUE, FALSE, 1, 0
 			break
@@ -212,6 +214,26 @@ func (b *builder) like(e *ast.PatternLikeOrIlikeExpr) (catalog.Filter, error) {
 		op = catalog.Prefix
 	}
 	return negate(e.Not, catalog.Cmp(c, op, text.String())), nil
+}
+
+// match reads MATCH (column) AGAINST ('words').
+func (b *builder) match(e *ast.MatchAgainst) (catalog.Filter, error) {
+	var none catalog.Filter
+	if len(e.ColumnNames) != 1 {
+		return none, b.refuse(e, "MATCH takes one column; join several by OR")
+	}
+	if e.Modifier != ast.FulltextSearchModifierNaturalLanguageMode {
+		return none, b.refuse(e, "MATCH has no modes: all words and all \"phrases\" must be there")
+	}
+	c, err := b.column(&ast.ColumnNameExpr{Name: e.ColumnNames[0]})
+	if err != nil {
+		return none, err
+	}
+	v, ok := unwrap(e.Against).(*test_driver.ValueExpr)
+	if !ok || v.Kind() != test_driver.KindString {
+		return none, b.refuse(e, "AGAINST takes a string")
+	}
+	return catalog.Cmp(c, catalog.Match, v.GetString()), nil
 }
 
 // value reads a literal as canonical text.

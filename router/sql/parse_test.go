@@ -36,8 +36,9 @@ func TestConditions(t *testing.T) {
 		"a = 18446744073709551615 and b = -9223372036854775808": "a = '18446744073709551615' and b = '-9223372036854775808'",
 		"a = 12345678901234567890123.5":                         "a = '12345678901234567890123.5'",
 		"d >= date '2026-01-31' and e = 1e3":                    "d >= '2026-01-31' and e = '1000'",
-		"a = -0 and true":                                       "a = '0' and true",
-		`a = 'O''Brien \\ 付款'`:                                  `a = 'O'Brien \ 付款'`,
+		`match (a) against ('付款 "order 17"') and not match(t.b) against ('x' in natural language mode)`: `a matches '付款 "order 17"' and not (b matches 'x')`,
+		"a = -0 and true":      "a = '0' and true",
+		`a = 'O''Brien \\ 付款'`: `a = 'O'Brien \ 付款'`,
 	} {
 		q, err := sqltext.Parse("select * from t where " + text)
 		if err != nil || q.Filter.String() != want {
@@ -48,13 +49,20 @@ func TestConditions(t *testing.T) {
 
 func TestEverythingElseIsRefusedWithItsPlace(t *testing.T) {
 	for text, said := range map[string]string{
-		"":                                      "0 statements",
-		"select 1":                              "without FROM",
-		"select * from a, b":                    "joins",
-		"select * from a join b on a.x=b.x":     "joins",
-		"select * from (select * from a) x":     "subqueries",
-		"select * from a; select * from b":      "2 statements",
-		"delete from a":                         "only SELECT",
+		"":                                  "0 statements",
+		"select 1":                          "without FROM",
+		"select * from a, b":                "joins",
+		"select * from a join b on a.x=b.x": "joins",
+		"select * from (select * from a) x": "subqueries",
+		"select * from a; select * from b":  "2 statements",
+		"delete from a":                     "only SELECT",
+		"select * from t where match (a, b) against ('x')":                   "one column",
+		"select * from t where match (a) against ('+x' in boolean mode)":     "no modes",
+		"select * from t where match (a) against ('x' with query expansion)": "no modes",
+		"select * from t where match (a) against (5)":                        "takes a string",
+		"select * from t where match (a) against (@x)":                       "takes a string",
+		"select * from t where match (u.a) against ('x')":                    `no table "u"`,
+		"select * from t where match (a) against ('x') > 0.5":                "line 1 column 47",
 		"select a+1 from t":                     `line 1 column 8`,
 		"select * from t where a = b":           `only a value may stand here at line 1 column 27`,
 		"select * from t\nwhere lower(a) = 'x'": `line 2 column 7 near "LOWER`,

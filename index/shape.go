@@ -1,0 +1,28 @@
+package index
+
+import (
+	"slices"
+	"strings"
+
+	"strata/catalog"
+	"strata/fault"
+)
+
+// SameShape refuses a dataset for which an index that was made for another state of it can't answer: other columns, another
+// key, text columns whose words it doesn't have. Words that are no longer wanted do no harm. Errors: fault.Unsafe, with hint.
+func SameShape(was, d *catalog.Dataset, hint string) error {
+	bad := func(format string, args ...any) error {
+		return fault.New(fault.Unsafe, "ensure index of "+d.Name, format, args...).WithHint("%s", hint)
+	}
+	same := slices.Equal(was.Key, d.Key) && slices.EqualFunc(was.Columns, d.Columns, func(a, b catalog.Column) bool {
+		return a.Name == b.Name && a.Type == b.Type
+	})
+	if !same {
+		return bad("the index was made for other columns (%s) than the dataset has (%s)", strings.Join(was.Names(), ","), strings.Join(d.Names(), ","))
+	}
+	lacks := slices.DeleteFunc(slices.Clone(d.Text), func(name string) bool { return slices.Contains(was.Text, name) })
+	if len(lacks) > 0 {
+		return bad("the index doesn't have the words of text column %s, declared after it was made", strings.Join(lacks, ", "))
+	}
+	return nil
+}
