@@ -21,7 +21,8 @@ const (
 	maxWord = 64
 )
 
-// AppendWords appends the words of a text in their order, with a space between two.
+// AppendWords appends the words of a text in their order, with a space between two. Indexes keep them: who changes what it
+// makes raises the formats of the indexes, so that they are built anew.
 func AppendWords(dst, text []byte) []byte {
 	from := len(dst)
 	for w := range words(text) {

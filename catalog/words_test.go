@@ -190,6 +190,17 @@ func TestMatch_equals_the_model(t *testing.T) {
 	})
 }
 
+func BenchmarkAppendWords(b *testing.B) {
+	for name, text := range map[string]string{"ascii": "Refund of order 17 to the customer's card", "chinese": "退款：订单17，上海浦东新区，付款至客户卡"} {
+		b.Run(name, func(b *testing.B) {
+			var dst []byte
+			for b.Loop() {
+				dst = AppendWords(dst[:0], []byte(text))
+			}
+		})
+	}
+}
+
 func FuzzWords(f *testing.F) {
 	for _, s := range []string{"", "付款 ABC", "\xff\xfe\u0301", `"a" “b`, strings.Repeat("\u1112", 70), "ﷺ", "e\u200d\u0301"} {
 		f.Add(s, "付款")

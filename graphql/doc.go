@@ -3,6 +3,9 @@
 //	entry(filter: EntryFilter, order: [EntryOrder!], first: Int = 50, after: String, freshness: Freshness): EntryConnection
 //	EntryConnection { edges { cursor node { …columns } } pageInfo { endCursor hasNextPage } served { … } }
 //
+// A filter has eq, ne, lt, le, gt, ge, in and isNull for every column, prefix and contains for character columns, and matches
+// (words and "phrases", see package catalog) for a dataset's text columns.
+//
 // # Guarantees
 //
 //   - Numbers of a ledger stay exact: 64-bit integers are the scalar Int64, a JSON string of digits; DECIMAL is a string;
@@ -22,5 +25,6 @@
 // # What it does not do
 //
 // No mutations, no subscriptions, no joins between datasets, no aggregates yet; who may ask what comes with the front
-// doors. Every page reads all columns: a cursor belongs to its columns, and clients change their selection.
+// doors. Every page reads all columns: a cursor belongs to its columns, and clients change their selection. So a
+// dataset with a masked column has no answer to matches here: only the index has words, and it has that column masked.
 package graphql

@@ -17,11 +17,14 @@ import (
 	"strata/router/routertest"
 )
 
-func open(t testing.TB) (*graphql.Server, *routertest.Memories) {
+func open(t testing.TB, change ...func(*router.Config)) (*graphql.Server, *routertest.Memories) {
 	t.Helper()
 	w := routertest.NewMemories()
 	cfg := routertest.Config(routertest.Event())
 	cfg.Viewer, cfg.Sources = w, w.Sources()
+	for _, f := range change {
+		f(&cfg)
+	}
 	r, err := router.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -127,6 +130,21 @@ func TestFiltersAndOrders(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s gave %q: %s", filter, got, body)
+		}
+	}
+}
+
+func TestMatchesAsksTheIndex(t *testing.T) {
+	index := routertest.NewMemoryIndex()
+	s, w := open(t, func(c *router.Config) { c.Index = index })
+	load(t, w)
+	index.Load(routertest.Month(2), 0, []catalog.Row{routertest.ParseRow(`1 | 3 | 2026-02-01 00:00:00.000000 | CNY | -3 | 1.5000 | 付款 to BOB | a | 0.5 | ff`)})
+	w.Beat(t)
+	index.SetBeat(9, 0)
+	_, _, body := post(t, s, `{ event(filter: {name: {matches: "bob 付款"}}) { edges { node { seq name } } served { sources { source why } } } }`, `{}`)
+	for _, want := range []string{`"seq":"3"`, `"source":"index"`, `"why":"only the index has the words of name"`} {
+		if !strings.Contains(body, want) || strings.Contains(body, `"live"`) {
+			t.Errorf("%s is missing in %s", want, body)
 		}
 	}
 }

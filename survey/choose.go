@@ -278,6 +278,21 @@ func (t *table) guessStates(f *Found) {
 	}
 }
 
+const freeText = `(?i)(^|_)(memo|note|remark|comment|description|message)s?$`
+
+// suggestText names columns that people write sentences into.
+func (t *table) suggestText(f *Found) {
+	var names []string
+	for _, c := range t.columns {
+		if matches(`^(var)?char$|text$`, c.dataType) && matches(freeText, c.name) {
+			names = append(names, scalar(c.name))
+		}
+	}
+	if len(names) > 0 {
+		f.Open = append(f.Open, Line{"text: [" + strings.Join(names, ", ") + "]", "the index then finds their words, Chinese too; declared later, it must be rebuilt"})
+	}
+}
+
 // remark adds what a person should know of the table itself.
 func (t *table) remark(f *Found) {
 	if t.method != "" {

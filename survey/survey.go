@@ -157,6 +157,7 @@ func (g *group) dataset(ctx context.Context, d *db.DB) (f Found, reason string, 
 	t.chooseMoney(&f)
 	t.chooseAccount(&f)
 	t.guessStates(&f)
+	t.suggestText(&f)
 	t.remark(&f)
 	return f, "", nil
 }

@@ -115,9 +115,18 @@ func TestOpen(t *testing.T) {
 	})
 }
 
-// BenchmarkApply is documents of 7 columns in batches of 2,000.
+// BenchmarkApply is documents of 7 columns in batches of 2,000, with and without the words of one.
 func BenchmarkApply(b *testing.B) {
-	x, d := open(b, sqlite.Config{}), indextest.Entries()
+	b.Run("plain", func(b *testing.B) { benchmarkApply(b, indextest.Entries()) })
+	b.Run("words", func(b *testing.B) {
+		d := indextest.Entries()
+		d.Text = []string{"memo"}
+		benchmarkApply(b, d)
+	})
+}
+
+func benchmarkApply(b *testing.B, d *catalog.Dataset) {
+	x, memo := open(b, sqlite.Config{}), "付款 for Order 17, 上海浦东新区 Refund"
 	defer func() { _ = x.Close() }()
 	if err := x.Ensure(b.Context(), d); err != nil {
 		b.Fatal(err)
@@ -127,7 +136,7 @@ func BenchmarkApply(b *testing.B) {
 		docs := make([]index.Document, 0, 2000)
 		for range cap(docs) {
 			n++
-			row := indextest.Entry(n*7919%10007, n, n, "2026-11-02", nil)
+			row := indextest.Entry(n*7919%10007, n, n, "2026-11-02", &memo)
 			docs = append(docs, indextest.Doc(d, "entry_202611", row, index.Version(n), false))
 		}
 		if _, err := x.Apply(b.Context(), d.Name, docs); err != nil {
