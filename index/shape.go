@@ -8,6 +8,24 @@ import (
 	"strata/fault"
 )
 
+// CheckColumns refuses a dataset whose key or text columns it doesn't have. Errors: fault.Invalid.
+func CheckColumns(d *catalog.Dataset) error {
+	for _, role := range []struct {
+		name    string
+		columns []string
+	}{{"key", d.Key}, {"text", d.Text}} {
+		for _, c := range role.columns {
+			if d.Index(c) < 0 {
+				return fault.New(fault.Invalid, "ensure index of "+d.Name, "the dataset's %s column %q is not among its columns", role.name, c)
+			}
+		}
+	}
+	if len(d.Key) == 0 {
+		return fault.New(fault.Invalid, "ensure index of "+d.Name, "the dataset has no key")
+	}
+	return nil
+}
+
 // SameShape refuses a dataset for which an index that was made for another state of it can't answer: other columns, another
 // key, text columns whose words it doesn't have. Words that are no longer wanted do no harm. Errors: fault.Unsafe, with hint.
 func SameShape(was, d *catalog.Dataset, hint string) error {

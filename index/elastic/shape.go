@@ -148,11 +148,8 @@ func (ds *dataset) createBody(n names, s *shard) obj {
 
 // checkColumns refuses datasets that Elasticsearch can't hold.
 func checkColumns(d *catalog.Dataset) error {
-	if len(d.Key) == 0 || slices.Contains(d.KeyIndexes(), -1) {
-		return fault.New(fault.Invalid, "ensure index of "+d.Name, "the dataset's key is not among its columns")
-	}
-	if slices.ContainsFunc(d.Text, func(name string) bool { return d.Index(name) < 0 }) {
-		return fault.New(fault.Invalid, "ensure index of "+d.Name, "a text column is not among its columns")
+	if err := index.CheckColumns(d); err != nil {
+		return err
 	}
 	reserved := []string{own, "_id", "_index", "_type", "_source", "_routing", "_field_names", "_ignored", "_version", "_seq_no",
 		"_primary_term", "_size", "_tier", "_nested_path", "_doc_count", "_feature"}

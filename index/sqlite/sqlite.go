@@ -126,11 +126,8 @@ func (x *Index) Ensure(ctx context.Context, d *catalog.Dataset) error {
 	if x.closed {
 		return errClosed()
 	}
-	if len(d.Key) == 0 || slices.Contains(d.KeyIndexes(), -1) {
-		return fault.New(fault.Invalid, "ensure index of "+d.Name, "the dataset's key is not among its columns")
-	}
-	if slices.ContainsFunc(d.Text, func(name string) bool { return d.Index(name) < 0 }) {
-		return fault.New(fault.Invalid, "ensure index of "+d.Name, "a text column is not among its columns")
+	if err := index.CheckColumns(d); err != nil {
+		return err
 	}
 	if f := x.files[d.Name]; f != nil {
 		return f.sameShape(d)
