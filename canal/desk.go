@@ -91,7 +91,7 @@ type RepairKey struct {
 type Evidence struct {
 	ID     int64     `json:"id"`
 	At     time.Time `json:"at"`
-	What   string    `json:"what"` // term, backfill, rewind, failover, repair, accept, stop, alarm, letter
+	What   string    `json:"what"` // term, backfill, rewind, failover, repair, accept, stop, alarm, letter, resume
 	Term   uint32    `json:"term"`
 	Who    string    `json:"who"`
 	Why    string    `json:"why"`

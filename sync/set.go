@@ -41,6 +41,7 @@ type DatasetStats struct {
 	Records    int64             `json:"records"`    // read
 	Documents  int64             `json:"documents"`  // of them to be applied
 	Letters    int64             `json:"letters"`    // documents in whose place a letter was sent
+	Open       int64             `json:"open"`       // letters that are open, where somebody has counted them
 	Applied    int64             `json:"applied"`    // documents written
 	Newer      int64             `json:"newer"`      // documents that were there already, or newer
 	Dropped    int64             `json:"dropped"`    // records of dead leaders
@@ -130,7 +131,7 @@ func (t *set) turn(ctx context.Context) (context.Context, error) {
 func (t *set) rest() {
 	t.update(func() {
 		t.end()
-		t.busy, t.end = false, nil
+		t.busy, t.end, t.marks = false, nil, nil
 		t.err, t.behind, t.st.State, t.st.Err, t.st.Hint = nil, nil, Waiting, "", ""
 	})
 }
