@@ -58,7 +58,9 @@ type Task struct {
 	// From and To are the keys between which a Backfill stays, From < key <= To in the order of the primary key; "" is open.
 	From catalog.Key `json:"from,omitempty"`
 	To   catalog.Key `json:"to,omitempty"`
-	GTID string      `json:"gtid,omitempty"` // Rewind: the changes after it; "": after what the dataset's Stopped says
+	// GTID of a Rewind: the changes after it; "": after what the dataset's Stopped says. Of a Backfill: the topic lacks changes
+	// after it, so no more is claimed until the task is done; "": nothing is known to be missing.
+	GTID string `json:"gtid,omitempty"`
 	// RowsPerSecond bounds what a Backfill reads from the source; 0: no bound.
 	RowsPerSecond int       `json:"rows_per_second,omitempty"`
 	Wish          Wish      `json:"wish,omitempty"`
@@ -89,7 +91,7 @@ type RepairKey struct {
 type Evidence struct {
 	ID     int64     `json:"id"`
 	At     time.Time `json:"at"`
-	What   string    `json:"what"` // term, backfill, rewind, failover, repair, accept, stop, alarm, letter
+	What   string    `json:"what"` // term, backfill, rewind, failover, repair, accept, stop, alarm, letter, resume
 	Term   uint32    `json:"term"`
 	Who    string    `json:"who"`
 	Why    string    `json:"why"`

@@ -200,10 +200,28 @@ func (o *office) admit(j *job, stopped []*lane) error {
 				WithHint("rewind it to that place or an earlier one, or without naming one")
 		}
 	}
+	if task.Kind == Backfill && task.GTID != "" {
+		if err := o.captured("backfill dataset "+task.Dataset, task.GTID); err != nil {
+			return err
+		}
+	}
 	if task.Kind != Rewind {
 		return nil
 	}
 	return o.admitRewind(j, stopped)
+}
+
+// captured refuses a GTID set that the pipeline has not reached.
+func (o *office) captured(op, gtid string) error {
+	ok, err := o.cfg.Source.Reached(o.t.pos.GTID, gtid)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, op, err)
+	}
+	if !ok {
+		return fault.New(fault.Invalid, op, "%s is not captured yet, the pipeline is at %s", gtid, o.t.pos.GTID).
+			WithHint("name a GTID set that `canal status` or the evidence log showed")
+	}
+	return nil
 }
 
 // passed looks whether the stream has reached what waits for it.
@@ -260,10 +278,12 @@ func (o *office) enter(ctx context.Context, j *job) error {
 			continue
 		case j.task.Kind == Rewind:
 			claim.GTID = place.From.GTID
-		case was == nil && !holds(o.t.care[l].lowered, j.task.ID):
+		case was == nil && holds(o.t.care[l].lowered, j.task.ID):
+			claim = o.t.care[l].lowered.Mark
+		case was == nil && j.task.GTID == "":
 			continue // nothing is known to be missing
 		case was == nil:
-			claim = o.t.care[l].lowered.Mark
+			claim.GTID = j.task.GTID
 		}
 		if err := o.lower(l, j.task.ID, claim); err != nil {
 			return err

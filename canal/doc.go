@@ -18,7 +18,8 @@
 // that DDL added, dropped or renamed is in the record as it was; the hash is of the dataset's columns. Masks are applied first: the hash and sizes are
 // the masked row's, and no unmasked byte leaves the process. With Envelope WithSchema every key and value carries Kafka
 // Connect's schema of its Form. A value over MaxRecordBytes becomes a Letter in DeadLetters(dataset): key, table, GTID and
-// size, without the row; it has no number there, and the dataset's topic has nothing in its place. With Boundaries each
+// size, without the row; it has no number there, and the dataset's topic has nothing in its place. That topic is kept for ever;
+// sync sends letters of its own there. With Boundaries each
 // transaction that sends rows has a BEGIN before its first and an END with counts after its last; a new term may repeat
 // both. docs/wire.md is the form for readers.
 //
@@ -67,8 +68,9 @@
 //
 // # Claims
 //
-// While a task mends what a topic lacks, its dataset gets no marks but one that says what may be claimed (Lowered); at the
-// end a `resume` with repaired, then marks again. A task that failed or was ended by a person goes on holding the claim
+// While a task mends what a topic lacks (a rewind, what a stopped dataset needs, a backfill with a GTID: a reader found a hole),
+// its dataset gets no marks but one that says what may be claimed (Lowered); at the end a `resume` with repaired, then marks
+// again. A task that failed or was ended by a person goes on holding the claim
 // down; a whole backfill, an acceptance, or a rewind to the claim lifts it. A lowered claim is in the checkpoint before a
 // topic is told of it: a successor must know why heartbeats in its tail have no marks. A rewind to a place that can't be
 // read, or isn't captured yet, is refused before anything is lowered; so is one of a dataset that stopped in a history which

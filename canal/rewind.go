@@ -46,13 +46,8 @@ func (o *office) admitRewind(j *job, stopped []*lane) error {
 		for _, l := range j.lanes {
 			switch low := o.t.care[l].lowered; {
 			case j.task.GTID != "":
-				ok, err := o.cfg.Source.Reached(o.t.pos.GTID, j.task.GTID)
-				if err != nil {
-					return fault.Wrap(fault.Invalid, "rewind", err)
-				}
-				if !ok {
-					return fault.New(fault.Invalid, "rewind", "%s is not captured yet, the pipeline is at %s", j.task.GTID, o.t.pos.GTID).
-						WithHint("name a GTID set that `canal status` or the evidence log showed")
+				if err := o.captured("rewind", j.task.GTID); err != nil {
+					return err
 				}
 			case l.stopped != nil && len(j.lanes) == 1:
 				place.From = l.stopped.Position

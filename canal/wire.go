@@ -3,6 +3,8 @@ package canal
 import (
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
+	"strings"
 
 	"strata/catalog"
 	"strata/fault"
@@ -21,8 +23,11 @@ const (
 	// KindTombstone is the null value that follows a delete under the same key, for readers that compact; it has Number 0,
 	// does not count and means nothing to strata. It may be missing after a change of leaders.
 	KindTombstone RecordKind = 't'
-	// KindLetter is in a dead-letter topic: a change that its dataset's topic does not have. It has no Number.
+	// KindLetter is in a dead-letter topic: a change that its dataset's topic does not have, or that no index takes. It has no
+	// Number; its Term and Seq are those of the change.
 	KindLetter RecordKind = 'l'
+	// KindClosing is in a dead-letter topic: what became of a letter before it. Term, Seq and Number are 0.
+	KindClosing RecordKind = 'x'
 	// KindBoundary is in the topic of transactions' boundaries. It has no Number.
 	KindBoundary RecordKind = 'e'
 )
@@ -68,17 +73,53 @@ type Resume struct {
 	Repaired bool `json:"repaired,omitempty"`
 }
 
-// Letter is the JSON value of a dead letter: a row image that is larger than a value may be. Its dataset's topic has nothing in
-// its place. The same letter may come again after a restart.
+// Letter is the JSON value of a dead letter: a row image that is larger than a value may be, whose dataset's topic has nothing
+// in its place; or, with Record, one that is in that topic and that no index takes. The same letter may come again after a
+// restart.
 type Letter struct {
-	Key    json.RawMessage `json:"key"` // as the record would have had it
+	Key    json.RawMessage `json:"key"` // as the record would have had it; text where that is no JSON
 	Shard  string          `json:"shard"`
-	Op     string          `json:"op"`
+	Op     string          `json:"op"` // "" where the value can't be read
 	GTID   string          `json:"gtid"`
 	Row    uint32          `json:"row"`   // its ordinal
-	Bytes  int             `json:"bytes"` // of the value that was not sent
+	Bytes  int             `json:"bytes"` // of the value
 	Reason string          `json:"reason"`
 	TsMs   int64           `json:"ts_ms"`
+	Record *LetterRecord   `json:"record,omitempty"`
+}
+
+// LetterRecord is the record of a dataset's topic that a letter is about.
+type LetterRecord struct {
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+	Hash      string `json:"hash"`
+	// Value is its payload where that is JSON, Raw where it isn't (base64); neither where a letter would be larger than the
+	// broker takes: partition and offset say where it stands.
+	Value json.RawMessage `json:"value,omitempty"`
+	Raw   []byte          `json:"raw,omitempty"`
+}
+
+// Closing is the JSON value of what became of a letter.
+type Closing struct {
+	Letter string `json:"letter"`           // its name: LetterName
+	State  string `json:"state"`            // replayed, dropped, or refused: then it stays open
+	Reason string `json:"reason,omitempty"` // refused: the new reason
+	Who    string `json:"who"`
+	Why    string `json:"why"`
+	TsMs   int64  `json:"ts_ms"`
+}
+
+// LetterName names a letter: one that comes again has the same name. A record is named by its place and version, a row that was
+// too large by its transaction, or where it was read from its table by its shard and key.
+func LetterName(h *Header, v *Letter) string {
+	switch {
+	case v.Record != nil:
+		return fmt.Sprintf("%d@%d:%d.%d", v.Record.Partition, v.Record.Offset, h.Term, h.Seq)
+	case v.GTID != "":
+		return fmt.Sprintf("%s#%d", v.GTID, v.Row)
+	default:
+		return v.Shard + "/" + string(v.Key)
+	}
 }
 
 // Open is the JSON value of an open.
@@ -253,4 +294,9 @@ func Topic(dataset string) string { return "strata." + dataset }
 const Boundaries = "transaction.boundaries"
 
 // DeadLetters names a dataset's dead-letter topic, in place of a dataset's name. It has one partition.
-func DeadLetters(dataset string) string { return dataset + ".dlq" }
+func DeadLetters(dataset string) string { return dataset + deadLetters }
+
+// IsDeadLetters reports whether the name is one of DeadLetters: no dataset's name has a point.
+func IsDeadLetters(name string) bool { return strings.HasSuffix(name, deadLetters) }
+
+const deadLetters = ".dlq"

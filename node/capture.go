@@ -38,7 +38,7 @@ func (n *Node) newLeader(ctx context.Context) (*canal.Leader, func() error, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	sink, err := openSink(&n.cfg, os.Getenv, n.log)
+	sink, err := openSink(&n.cfg, os.Getenv, n.log, "strata-canal")
 	if err != nil {
 		return nil, nil, errors.Join(err, source.Close())
 	}
@@ -82,12 +82,12 @@ func (n *Node) newSource() (*binlog.Source, error) {
 }
 
 // openSink connects to Kafka.
-func openSink(c *Config, getenv func(string) string, log *slog.Logger) (*canalkafka.Sink, error) {
+func openSink(c *Config, getenv func(string) string, log *slog.Logger, client string) (*canalkafka.Sink, error) {
 	security, err := c.Kafka.security(getenv)
 	if err != nil {
 		return nil, err
 	}
-	return canalkafka.Open(canalkafka.Config{Brokers: c.Kafka.Brokers, ClientID: "strata-canal", Security: security, Log: log,
+	return canalkafka.Open(canalkafka.Config{Brokers: c.Kafka.Brokers, ClientID: client, Security: security, Log: log,
 		Replication: int16(c.Kafka.ReplicationFactor), Compression: canalkafka.Compression(c.Kafka.Compression),
 		MaxMessageBytes: c.Capture.MaxRowBytes + kafkaSlack})
 }

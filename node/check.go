@@ -354,7 +354,7 @@ func fill(at []string, key string) []string {
 
 // kafka asks for the topics that are there; those that aren't are made by capture.
 func (k *checker) kafka(ctx context.Context) {
-	sink, err := openSink(k.cfg, k.r.Getenv, k.r.Log)
+	sink, err := openSink(k.cfg, k.r.Getenv, k.r.Log, "strata-check")
 	if err != nil {
 		k.list.addAll("kafka.brokers", err)
 		return

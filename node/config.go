@@ -39,6 +39,8 @@ type Config struct {
 	Capture Capture `yaml:"capture,omitempty"`
 	// Index says where the search copy is. Default: embedded, in Data.
 	Index Index `yaml:"index,omitempty"`
+	// Sync says how records become documents.
+	Sync SyncConfig `yaml:"sync,omitempty"`
 	// Ledger says that the core's own tables (account, transfer, entry) are datasets too. Default false.
 	Ledger bool `yaml:"ledger,omitempty"`
 	// Core says how that ledger runs.

@@ -27,6 +27,13 @@ type Elastic struct {
 	Password Secret `yaml:"password,omitempty"`
 }
 
+// SyncConfig says how records become documents.
+type SyncConfig struct {
+	// RepairGaps lets sync order the repair of records that a topic has lost. Default true; false: a person does, and the
+	// dataset's watermark stands still until then.
+	RepairGaps *bool `yaml:"repair_gaps,omitempty"`
+}
+
 func (x *Index) check(list *problems) {
 	e := x.Elastic
 	if e == nil {

@@ -68,13 +68,20 @@ func syncPartition(name, help string, of func(w *index.Watermark) float64) famil
 func syncFamilies() []family[syncer.Stats] {
 	type dataset = syncer.DatasetStats
 	type mark = index.Watermark
-	states := []syncer.State{syncer.Starting, syncer.Running, syncer.Frozen, syncer.Retrying, syncer.Stopped}
+	states := []syncer.State{syncer.Waiting, syncer.Starting, syncer.Running, syncer.Frozen, syncer.Retrying, syncer.Stopped}
 	return []family[syncer.Stats]{
 		syncCounter("strata_sync_records_total", "Records that were read from the dataset's topic.", func(d *dataset) int64 { return d.Records }),
 		syncCounter("strata_sync_applied_documents_total", "Documents that were written to the index.", func(d *dataset) int64 { return d.Applied }),
 		syncCounter("strata_sync_newer_documents_total", "Documents that the index had already, or newer.", func(d *dataset) int64 { return d.Newer }),
 		syncCounter("strata_sync_dropped_records_total", "Records of leaders that had a successor.", func(d *dataset) int64 { return d.Dropped }),
 		syncCounter("strata_sync_duplicate_records_total", "Records that had been counted before.", func(d *dataset) int64 { return d.Duplicates }),
+		syncCounter("strata_sync_letters_total", "Documents that the index refuses, which went to the dataset's dead letters.", func(d *dataset) int64 { return d.Letters }),
+		{name: "strata_sync_open_letters", help: "Dead letters of the dataset that are open: strata sync dlq list has them.", kind: prometheus.GaugeValue, labels: []string{"dataset"},
+			read: func(s *syncer.Stats, emit func(float64, ...string)) {
+				for _, d := range s.Datasets {
+					emit(float64(d.Open), d.Dataset)
+				}
+			}},
 		syncCounter("strata_sync_batches_total", "Batches that were applied.", func(d *dataset) int64 { return d.Batches }),
 		syncCounter("strata_sync_watermarks_total", "Watermarks that were written.", func(d *dataset) int64 { return d.Watermarks }),
 		syncCounter("strata_sync_commit_failures_total", "Offsets that could not be committed to Kafka: a matter of display only.", func(d *dataset) int64 { return d.Uncommit }),

@@ -19,7 +19,6 @@ import (
 	"strata/fault"
 	"strata/graphql"
 	syncer "strata/sync"
-	synckafka "strata/sync/kafka"
 )
 
 // pipeline is the name of the one capture pipeline, in the control database and in envelopes.
@@ -204,26 +203,6 @@ func fatal(err error) bool {
 		return true
 	}
 	return false
-}
-
-func (n *Node) runSync(ctx context.Context) error {
-	security, err := n.cfg.Kafka.security(os.Getenv)
-	if err != nil {
-		return err
-	}
-	feed, err := synckafka.New(synckafka.Config{Brokers: n.cfg.Kafka.Brokers, Index: n.indexKind, Security: security})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = feed.Close() }()
-	s, err := syncer.New(syncer.Config{Index: n.metered(), Feed: feed, Datasets: n.datasets, Now: n.now, Log: n.log, At: n.at, Lag: n.metrics.sawLag})
-	if err != nil {
-		return err
-	}
-	n.mu.Lock()
-	n.sync, n.feed = s, feed
-	n.mu.Unlock()
-	return s.Run(ctx)
 }
 
 // ResetLag begins a new window of the commit-to-searchable lag.

@@ -17,8 +17,11 @@ type Batch struct {
 
 // Feed is where records come from: the datasets' topics.
 type Feed interface {
-	// Open starts reading a partition at an offset. fault.Unsafe: the offset is not there any more, or not yet, or the topic
-	// has another number of partitions than the dataset: the dataset must stop. fault.Unavailable: try again later.
+	// Bounds returns the offset of the partition's first record that is still there, and of the next to be written.
+	// fault.Unsafe: the topic has another number of partitions than the dataset. fault.Unavailable: try again later.
+	Bounds(ctx context.Context, d *catalog.Dataset, partition int32) (first, next int64, err error)
+	// Open starts reading a partition at an offset. fault.Stale: the offset is not there any more, or not yet; ask Bounds.
+	// Other errors are as Bounds's.
 	Open(ctx context.Context, d *catalog.Dataset, partition int32, offset int64) (Stream, error)
 	// Commit notes, for people and tools, that everything before offset is applied and searchable. term is the highest open
 	// term seen. An error is not a reason to stop.
@@ -27,6 +30,8 @@ type Feed interface {
 
 // Stream is one partition from an offset on, for one goroutine.
 type Stream interface {
+	// Wait blocks until Next has a record or an error at once, or ctx ends. Errors are as Next's.
+	Wait(ctx context.Context) error
 	// Next appends to dst at least one record, in offset order without a hole other than what Kafka itself leaves out, and
 	// returns dst; it blocks until there is one or ctx ends. The records' memory is the caller's. Errors are as Open's, and
 	// fault.Invalid for a record without strata's headers; after one the stream is at its end.

@@ -24,11 +24,12 @@ type memFeed struct {
 	mu      sync.Mutex
 	changed chan struct{}
 	topics  map[string][][]canal.Record // by dataset and partition; a record's offset is its place
+	first   map[string]int64            // by topic and partition: records before it are gone
 	commits map[string]int64
 }
 
 func newMemFeed(sets ...*catalog.Dataset) *memFeed {
-	f := &memFeed{changed: make(chan struct{}), topics: map[string][][]canal.Record{}, commits: map[string]int64{}}
+	f := &memFeed{changed: make(chan struct{}), topics: map[string][][]canal.Record{}, first: map[string]int64{}, commits: map[string]int64{}}
 	for _, d := range sets {
 		f.topics[d.Name] = make([][]canal.Record, d.Partitions)
 	}
@@ -45,11 +46,36 @@ func (f *memFeed) append(r canal.Record) {
 	f.changed = make(chan struct{})
 }
 
-func (f *memFeed) Open(_ context.Context, d *catalog.Dataset, partition int32, offset int64) (Stream, error) {
+func place(dataset string, partition int32) string { return fmt.Sprintf("%s/%d", dataset, partition) }
+
+// cut removes the records of a partition before an offset.
+func (f *memFeed) cut(dataset string, partition int32, first int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if n := int64(len(f.topics[d.Name][partition])); offset > n {
-		return nil, fault.New(fault.Unsafe, "open topic", "offset %d of %d", offset, n)
+	f.first[place(dataset, partition)] = first
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+// anew empties a topic: it was deleted and made anew.
+func (f *memFeed) anew(d *catalog.Dataset) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.topics[d.Name] = make([][]canal.Record, d.Partitions)
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+func (f *memFeed) Bounds(_ context.Context, d *catalog.Dataset, partition int32) (first, next int64, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.first[place(d.Name, partition)], int64(len(f.topics[d.Name][partition])), nil
+}
+
+func (f *memFeed) Open(ctx context.Context, d *catalog.Dataset, partition int32, offset int64) (Stream, error) {
+	first, n, _ := f.Bounds(ctx, d, partition)
+	if offset < first || offset > n {
+		return nil, fault.New(fault.Stale, "open topic", "offset %d of %d to %d", offset, first, n)
 	}
 	return &memStream{f: f, dataset: d.Name, partition: partition, next: offset}, nil
 }
@@ -57,7 +83,7 @@ func (f *memFeed) Open(_ context.Context, d *catalog.Dataset, partition int32, o
 func (f *memFeed) Commit(_ context.Context, dataset string, partition int32, offset int64, _ uint32) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.commits[fmt.Sprintf("%s/%d", dataset, partition)] = offset
+	f.commits[place(dataset, partition)] = offset
 	return nil
 }
 
@@ -68,27 +94,44 @@ type memStream struct {
 	next      int64
 }
 
-func (s *memStream) Next(ctx context.Context, b Batch, dst []canal.Record) ([]canal.Record, error) {
+// there waits for records, and returns those from the stream's place on.
+func (s *memStream) there(ctx context.Context) ([]canal.Record, error) {
 	for {
 		s.f.mu.Lock()
-		all, changed := s.f.topics[s.dataset][s.partition], s.f.changed
+		all, first, changed := s.f.topics[s.dataset][s.partition], s.f.first[place(s.dataset, s.partition)], s.f.changed
 		s.f.mu.Unlock()
-		if n := min(len(all)-int(s.next), b.Records); n > 0 {
-			for _, r := range all[s.next : s.next+int64(n)] {
-				if r.Header.Kind == 'X' {
-					return dst, fault.New(fault.Invalid, "parse record header", "a record without strata's headers")
-				}
-				dst = append(dst, r)
-			}
-			s.next += int64(n)
-			return dst, nil
+		switch {
+		case s.next < first || s.next > int64(len(all)):
+			return nil, fault.New(fault.Stale, "read topic", "offset %d of %d to %d", s.next, first, len(all))
+		case s.next < int64(len(all)):
+			return all[s.next:], nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return dst, ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
+}
+
+func (s *memStream) Wait(ctx context.Context) error {
+	_, err := s.there(ctx)
+	return err
+}
+
+func (s *memStream) Next(ctx context.Context, b Batch, dst []canal.Record) ([]canal.Record, error) {
+	there, err := s.there(ctx)
+	if err != nil {
+		return dst, err
+	}
+	for _, r := range there[:min(len(there), b.Records)] {
+		if r.Header.Kind == 'X' {
+			return dst, fault.New(fault.Invalid, "parse record header", "a record without strata's headers")
+		}
+		dst = append(dst, r)
+		s.next++
+	}
+	return dst, nil
 }
 
 func (s *memStream) Close() error { return nil }
@@ -170,6 +213,14 @@ func (l *leader) mark(at time.Time) uint64 {
 	return l.beat
 }
 
+// lower tells every partition of a lower claim: a repair begins.
+func (l *leader) lower(beat uint64) {
+	for p := range l.numbers {
+		l.numbers[p]++
+		l.send(int32(p), canal.KindMark, l.numbers[p], nil, marshal(canal.Mark{GTID: fmt.Sprintf("0-1-%d", beat-1), Heartbeat: beat - 1}), "", catalog.Hash{})
+	}
+}
+
 // rig is a Sync that runs.
 type rig struct {
 	*Sync
@@ -189,8 +240,15 @@ func openIndex(t testing.TB) *sqlite.Index {
 
 func run(t testing.TB, x Target, f Feed, at func(string) error, sets ...*catalog.Dataset) *rig {
 	t.Helper()
-	s, err := New(Config{Index: x, Feed: f, Datasets: sets, Now: time.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), At: at,
-		Pause: time.Millisecond})
+	return runWith(t, func(c *Config) { c.Index, c.At = x, at }, f, sets...)
+}
+
+func runWith(t testing.TB, set func(*Config), f Feed, sets ...*catalog.Dataset) *rig {
+	t.Helper()
+	cfg := Config{Feed: f, Datasets: sets, Now: time.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Pause: time.Millisecond,
+		Mend: time.Millisecond, Beat: time.Millisecond}
+	set(&cfg)
+	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -116,6 +116,8 @@ func gapStories() map[string]gapStory {
 			next.numbers, next.beat = l.numbers, l.beat
 			return next
 		}, "the open of term 2 before offset"},
+		"numbers that begin anew": {func(l *leader, f *memFeed, p int32) *leader { l.numbers[p] = 1; return l },
+			"the numbers begin anew at offset 5 with 2, after 3: the topic was made anew"},
 		"nothing where a dead leader goes on": {func(l *leader, f *memFeed, p int32) *leader {
 			next := newLeader(f, l.d, l.term+1)
 			next.takeOver(l)
@@ -184,6 +186,93 @@ func TestL3_a_gap_freezes_the_watermark_and_is_named(t *testing.T) {
 			r.stop(t)
 		})
 	}
+}
+
+// TestL3_a_place_that_is_gone_freezes_the_watermark_until_it_is_repaired: records deleted below the place, and a topic that was
+// made anew, before a start or while it is read.
+func TestL3_a_place_that_is_gone_freezes_the_watermark_until_it_is_repaired(t *testing.T) {
+	d := entries()
+	for name, c := range map[string]struct {
+		lose   func(f *memFeed, p int32)
+		frozen string
+	}{
+		"deleted":   {func(f *memFeed, p int32) { f.cut(d.Name, p, int64(len(f.topics[d.Name][p]))) }, "offsets 4 to 5 are gone from the topic"},
+		"made anew": {func(f *memFeed, _ int32) { f.anew(d) }, "the topic was made anew"},
+	} {
+		for _, running := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, running %t", name, running), func(t *testing.T) {
+				x, f, m := openIndex(t), newMemFeed(d), model{}
+				l := newLeader(f, d, 1)
+				l.takeOver(nil)
+				p := l.change('c', entry(1, 1, 10))
+				good := l.mark(time.Now())
+				r := run(t, x, f, nil, d)
+				r.reach(t, d.Name, good)
+				if !running || name == "deleted" { // what is deleted while it is read has been read
+					r.stop(t)
+				}
+				l.change('u', entry(1, 1, 11))
+				l.change('u', entry(1, 1, 12))
+				c.lose(f, p)
+				if !running || name == "deleted" {
+					r = run(t, x, f, nil, d)
+				}
+				next := newLeader(f, d, 2)
+				if name == "deleted" {
+					next.takeOver(l)
+				} else {
+					next.beat = l.beat
+					next.takeOver(nil)
+					next.beat = l.beat
+				}
+				next.change('u', entry(1, 1, 13))
+				m.set(d, 'u', entry(1, 1, 13))
+				beat := next.mark(time.Now())
+				for range 4 { // a reader that missed how the topic was made anew goes on in its middle
+					beat = next.mark(time.Now())
+				}
+				if err := r.fails(t, d.Name, beat); !fault.Is(err, fault.Proof) || !strings.Contains(err.Error(), c.frozen) {
+					t.Fatalf("got %v", err)
+				}
+				r.stop(t) // and in a new process
+				r = run(t, x, f, nil, d)
+				if err := r.fails(t, d.Name, beat); !strings.Contains(err.Error(), c.frozen) {
+					t.Fatalf("in a new process: %v", err)
+				}
+				next.repaired()
+				thaws(t, r, d.Name, next.mark(time.Now()))
+				if diff := m.differs(t.Context(), x, d); len(diff) > 0 {
+					t.Error(diff)
+				}
+				r.stop(t)
+			})
+		}
+	}
+}
+
+// TestL3_a_gap_within_a_repair_outlives_it: the repair may have begun before it.
+func TestL3_a_gap_within_a_repair_outlives_it(t *testing.T) {
+	d, x := entries(), openIndex(t)
+	f := newMemFeed(d)
+	l := newLeader(f, d, 1)
+	l.takeOver(nil)
+	p := l.change('c', entry(1, 1, 10))
+	good := l.mark(time.Now())
+	r := run(t, x, f, nil, d)
+	r.reach(t, d.Name, good)
+	l.numbers[p]++ // one is lost
+	l.change('u', entry(1, 1, 11))
+	l.lower(1)
+	l.numbers[p]++ // and another
+	l.change('u', entry(1, 1, 12))
+	l.repaired()
+	if err := r.fails(t, d.Name, l.mark(time.Now())); !strings.Contains(err.Error(), "number 6 is missing") {
+		t.Fatalf("got %v", err)
+	}
+	l.lower(1)
+	l.repaired()
+	thaws(t, r, d.Name, l.mark(time.Now()))
+	r.stop(t)
 }
 
 // lazyIndex makes Elasticsearch of SQLite: what Apply wrote is found only after a Refresh.

@@ -13,10 +13,10 @@ import (
 	"strata/index"
 )
 
-// One batch: enough to share an fsync among many documents, little enough to be applied in a fraction of a second.
+// One batch: enough to share an fsync among many documents, little enough to be applied in a fraction of a second. Its bytes
+// are the budget's.
 const (
 	batchRecords = 2000
-	batchBytes   = 4 << 20
 	batchLinger  = 20 * time.Millisecond
 )
 
@@ -34,50 +34,131 @@ type partition struct {
 	tally   tally
 	stored  index.Watermark // as the index has it
 	last    canal.Header    // of the last record taken: its version orders what is written about it
-	keys    *canal.KeyReader
-	heads   heads
-	shard   string // last shard seen, which is nearly always the next one's
+	decode  *Decoder
 	records []canal.Record
 	docs    []index.Document
+	of      []int // the docs' records
+	refused []refusal
 	marks   []pending
 }
 
 func newPartition(s *Sync, t *set, from index.Watermark) *partition {
-	p := &partition{s: s, t: t, n: from.Partition, stored: from, keys: canal.NewKeyReader(t.d)}
-	p.tally = tally{gate: canal.Gate{Highest: from.Term}, number: from.Number, frozen: from.Frozen}
+	p := &partition{s: s, t: t, n: from.Partition, stored: from, decode: NewDecoder(t.d)}
+	p.tally = tally{gate: canal.Gate{Highest: from.Term}, number: from.Number, version: from.Version, frozen: from.Frozen, beat: from.Heartbeat}
 	return p
 }
 
 func (p *partition) run(ctx context.Context) (err error) {
-	stream, err := p.s.cfg.Feed.Open(ctx, p.t.d, p.n, p.stored.Offset)
+	from, err := p.begin(ctx)
+	if err != nil {
+		return err
+	}
+	stream, err := p.s.cfg.Feed.Open(ctx, p.t.d, p.n, from)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stream.Close()) }()
 	for {
-		p.records, err = stream.Next(ctx, Batch{Records: batchRecords, Bytes: batchBytes, Linger: batchLinger}, p.records[:0])
-		if err != nil {
+		if err := stream.Wait(ctx); err != nil {
 			return err
 		}
-		if err := p.take(); err != nil {
-			return err
-		}
-		if err := p.flush(ctx); err != nil {
+		if err := p.batch(ctx, stream); err != nil {
 			return err
 		}
 	}
 }
 
+// begin is where reading begins. Where the topic doesn't have that place, or has another record before it, records are missing:
+// the watermark freezes, which is stored before anything is read from the oldest record on, and the records that repair it
+// thaw it.
+func (p *partition) begin(ctx context.Context) (int64, error) {
+	first, next, err := p.s.cfg.Feed.Bounds(ctx, p.t.d, p.n)
+	if err != nil {
+		return 0, err
+	}
+	at, same := p.stored.Offset, true
+	if at > first && at <= next {
+		if same, err = p.same(ctx, at-1); err != nil {
+			return 0, err
+		}
+	}
+	switch {
+	case at < first:
+		p.tally.freeze("offsets %d to %d are gone from the topic", at, first-1)
+	case at > next:
+		p.tally.freeze("the topic was made anew, or cut: it ends at offset %d and had been read up to %d", next, at)
+	case !same:
+		p.tally.freeze("the topic was made anew: before offset %d stands another record than was read there", at)
+	default:
+		if at == next {
+			p.t.through(p.n)
+		}
+		return at, nil
+	}
+	w := p.stored
+	w.Frozen, w.Offset, w.Version = p.tally.frozen, first, w.Version+1
+	if err := p.put(ctx, w); err != nil {
+		return 0, err
+	}
+	p.s.cfg.Log.Error("watermark frozen", "dataset", p.t.d.Name, "partition", p.n, "missing", p.tally.frozen)
+	return first, nil
+}
+
+// same reports whether the record at an offset is the mark from which the stored watermark was made.
+func (p *partition) same(ctx context.Context, offset int64) (_ bool, err error) {
+	stream, err := p.s.cfg.Feed.Open(ctx, p.t.d, p.n, offset)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, stream.Close()) }()
+	records, err := stream.Next(ctx, Batch{Records: 1, Bytes: 1}, nil)
+	if err != nil || records[0].Offset != offset { // it was deleted just now, what comes after it is there
+		return err == nil, err
+	}
+	var m canal.Mark
+	return records[0].Header.Kind == canal.KindMark && json.Unmarshal(canal.Payload(records[0].Value), &m) == nil &&
+		m.Heartbeat == p.stored.Heartbeat && m.GTID == p.stored.GTID && m.At == p.stored.At, nil
+}
+
+// batch reads, applies and forgets one batch, for which there is room.
+func (p *partition) batch(ctx context.Context, stream Stream) error {
+	release, err := p.s.budget.acquire(ctx, p.t.d.Name, p.t.live(p.s.cfg.Now()))
+	if err != nil {
+		return err
+	}
+	defer release()
+	p.records, err = stream.Next(ctx, Batch{Records: batchRecords, Bytes: p.s.budget.batchBytes, Linger: batchLinger}, p.records[:0])
+	if err != nil {
+		return err
+	}
+	if err := p.take(); err != nil {
+		return err
+	}
+	if err := p.flush(ctx); err != nil {
+		return err
+	}
+	p.t.read(p.n, p.records[len(p.records)-1].Offset+1)
+	// What the next batch doesn't overwrite would keep the largest batch's memory for as long as the partition is idle.
+	clear(p.records)
+	clear(p.docs)
+	clear(p.refused)
+	return nil
+}
+
 // take judges the records and makes documents and marks of those that count.
 func (p *partition) take() error {
-	p.docs, p.marks = p.docs[:0], p.marks[:0]
+	p.docs, p.of, p.refused, p.marks = p.docs[:0], p.of[:0], p.refused[:0], p.marks[:0]
 	var drops, twice int64
 	for i := range p.records {
 		r := &p.records[i]
 		v, err := p.tally.take(r)
+		if err == nil && p.tally.doubt && p.t.doubt(p.stored) {
+			err = fault.New(fault.Stale, "read record", "it may be of another topic under this name, which is looked at now")
+		}
 		if err != nil {
 			return p.where(r, err)
 		}
+		p.tally.doubt = false
 		switch v {
 		case dropped:
 			drops++
@@ -93,7 +174,7 @@ func (p *partition) take() error {
 		if r.Header.Kind == canal.KindMark {
 			err = p.takeMark(r)
 		} else {
-			err = p.takeChange(r)
+			err = p.takeChange(i)
 		}
 		if err != nil {
 			return p.where(r, err)
@@ -112,12 +193,13 @@ func (p *partition) where(r *canal.Record, err error) error {
 }
 
 func (p *partition) takeMark(r *canal.Record) error {
-	if p.tally.frozen != "" {
-		return nil
-	}
 	var m canal.Mark
 	if err := json.Unmarshal(canal.Payload(r.Value), &m); err != nil {
 		return fault.Wrap(fault.Invalid, "parse mark", err)
+	}
+	p.tally.claim(m.Heartbeat)
+	if p.tally.frozen != "" {
+		return nil
 	}
 	h := &r.Header
 	p.marks = append(p.marks, pending{at: m.At, w: index.Watermark{Dataset: p.t.d.Name, Partition: p.n, Term: p.tally.gate.Highest,
@@ -125,49 +207,35 @@ func (p *partition) takeMark(r *canal.Record) error {
 	return nil
 }
 
-func (p *partition) takeChange(r *canal.Record) error {
+func (p *partition) takeChange(i int) error {
+	r := &p.records[i]
 	if r.Value == nil {
 		return nil // a tombstone for Kafka's own compaction; its delete came before it
 	}
-	h := &r.Header
-	if h.Shard != p.shard {
-		if _, ok := p.t.d.ShardOf(h.Shard); !ok {
-			return fault.New(fault.Invalid, "apply change", "%q is not a shard of the dataset", h.Shard).
-				WithHint("was the dataset's shard scheme changed? it must be the one with which the topic was written")
-		}
-		p.shard = h.Shard
+	doc, err := p.decode.Document(r)
+	var u *unreadable
+	if errors.As(err, &u) {
+		p.refused = append(p.refused, refusal{r, u.Error()})
+		return nil
 	}
-	value, err := payload(r.Value, &p.heads.value)
 	if err != nil {
 		return err
 	}
-	rawKey, err := payload(r.Key, &p.heads.key)
-	if err != nil {
-		return err
-	}
-	c, err := parseEnvelope(value)
-	if err != nil {
-		return err
-	}
-	key, err := p.keys.Read(rawKey)
-	if err != nil {
-		return err
-	}
-	doc := index.Document{Shard: p.shard, Key: key, Version: index.MakeVersion(h.Term, h.Seq),
-		Hash: h.Hash, After: c.after}
-	if c.op == 'd' {
-		doc.Deleted, doc.After = true, c.before
-	}
-	p.docs = append(p.docs, doc)
+	p.docs, p.of = append(p.docs, doc), append(p.of, i)
 	return nil
 }
 
-// flush writes in this order: documents, refresh, watermark, offset. Each step makes the next one true.
+// flush writes in this order: documents, letters, refresh, watermark, offset. Each step makes the next one true.
 func (p *partition) flush(ctx context.Context) error {
+	p.t.count(func(st *DatasetStats) { st.Documents += int64(len(p.docs) + len(p.refused)) })
 	if err := p.applyDocs(ctx); err != nil {
 		return err
 	}
+	if err := p.sendLetters(ctx); err != nil {
+		return err
+	}
 	p.t.count(func(st *DatasetStats) { st.Batches++ })
+	p.t.through(p.n)
 	newlyFrozen := p.tally.frozen != "" && p.tally.frozen != p.stored.Frozen
 	if len(p.marks) == 0 && !newlyFrozen {
 		return nil
@@ -188,7 +256,7 @@ func (p *partition) flush(ctx context.Context) error {
 	}
 	if newlyFrozen {
 		w := p.stored
-		w.Frozen, w.Version = p.tally.frozen, index.MakeVersion(p.last.Term, p.last.Seq)
+		w.Frozen, w.Version = p.tally.frozen, max(index.MakeVersion(p.last.Term, p.last.Seq), w.Version+1)
 		if err := p.put(ctx, w); err != nil {
 			return err
 		}
@@ -222,8 +290,7 @@ func (p *partition) applyDocs(ctx context.Context) error {
 					WithHint("the index was made from another topic or pipeline; rebuild it")
 			}
 		default:
-			return fault.New(fault.Invalid, "sync "+p.t.d.Name, "the index refuses %s: %s", p.docs[i].ID(), o.Reason).
-				WithHint("nothing after it in partition %d is committed; correct the row or the dataset's declaration and start again", p.n)
+			p.refused = append(p.refused, refusal{&p.records[p.of[i]], p.docs[i].ID() + ": " + o.Reason})
 		}
 	}
 	p.t.count(func(st *DatasetStats) { st.Applied, st.Newer = st.Applied+applied, st.Newer+newer })

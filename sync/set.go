@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"strata/catalog"
 	"strata/fault"
@@ -13,9 +14,10 @@ import (
 // State is what a dataset is doing.
 type State string
 
-// The states. Starting: nothing read yet. Running: applying. Frozen: applying, but a record is missing. Retrying: a
-// server is away. Stopped: it will not go on by itself.
+// The states. Waiting: another process applies it. Starting: nothing read yet. Running: applying. Frozen: applying, but a
+// record is missing. Retrying: a server is away. Stopped: somebody must act; it is tried again once a minute.
 const (
+	Waiting  State = "waiting"
 	Starting State = "starting"
 	Running  State = "running"
 	Frozen   State = "frozen"
@@ -37,6 +39,9 @@ type DatasetStats struct {
 	Hint       string            `json:"hint,omitempty"`
 	Heartbeat  uint64            `json:"heartbeat"`  // lowest of its partitions: everything before it is searchable
 	Records    int64             `json:"records"`    // read
+	Documents  int64             `json:"documents"`  // of them to be applied
+	Letters    int64             `json:"letters"`    // documents in whose place a letter was sent
+	Open       int64             `json:"open"`       // letters that are open, where somebody has counted them
 	Applied    int64             `json:"applied"`    // documents written
 	Newer      int64             `json:"newer"`      // documents that were there already, or newer
 	Dropped    int64             `json:"dropped"`    // records of dead leaders
@@ -53,12 +58,22 @@ type set struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced with every change that a waiter cares for
 	marks   []index.Watermark
+	at      []int64 // by partition: the next offset to be read
 	st      DatasetStats
 	err     error
+	behind  map[int32]bool          // while stopped: partitions that have not got through anything since
+	resumed DatasetStats            // as it was when somebody last resumed it
+	wake    chan struct{}           // somebody wants it to go on
+	doubts  map[int32]index.Version // stored watermarks whose place in the topic was in doubt
+
+	owes bool // a lease is in this process's name; of attend's goroutine
+	do   bool // this process is to apply it
+	busy bool // and does
+	end  context.CancelFunc
 }
 
 func newSet(d *catalog.Dataset) *set {
-	return &set{d: d, changed: make(chan struct{}), st: DatasetStats{Dataset: d.Name, State: Starting}}
+	return &set{d: d, changed: make(chan struct{}), wake: make(chan struct{}, 1), doubts: map[int32]index.Version{}, st: DatasetStats{Dataset: d.Name, State: Waiting}}
 }
 
 func (t *set) update(f func()) {
@@ -69,31 +84,168 @@ func (t *set) update(f func()) {
 	t.changed = make(chan struct{})
 }
 
-func (t *set) start(from []index.Watermark) {
+// want says whether this process is to apply the dataset.
+func (t *set) want(yes bool) {
 	t.update(func() {
-		t.marks, t.err = append([]index.Watermark(nil), from...), nil
-		t.st.State, t.st.Err, t.st.Hint = Running, "", ""
-		for _, m := range from {
-			if m.Frozen != "" {
-				t.st.State = Frozen
-			}
+		if t.do = yes; !yes && t.end != nil {
+			t.end()
 		}
 	})
 }
 
+func (t *set) wanted() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.do
+}
+
+func (t *set) working() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.busy
+}
+
+// turn waits until this process is to apply the dataset; the context ends when it isn't any more.
+func (t *set) turn(ctx context.Context) (context.Context, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		t.mu.Lock()
+		changed := t.changed
+		if t.do {
+			defer t.mu.Unlock()
+			ctx, t.end = context.WithCancel(ctx)
+			t.busy, t.st.State = true, Starting
+			return ctx, nil
+		}
+		t.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// rest ends a turn.
+func (t *set) rest() {
+	t.update(func() {
+		t.end()
+		t.busy, t.end, t.marks = false, nil, nil
+		t.err, t.behind, t.st.State, t.st.Err, t.st.Hint = nil, nil, Waiting, "", ""
+	})
+}
+
+// resume lets a stopped dataset be tried now, and its letters be counted anew.
+func (t *set) resume() {
+	t.mu.Lock()
+	t.resumed = t.st
+	t.mu.Unlock()
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// start begins a try. One that was stopped shows that until every partition has got through something again.
+func (t *set) start(from []index.Watermark) {
+	t.update(func() {
+		t.marks, t.at = slices.Clone(from), make([]int64, len(from))
+		for i := range from {
+			t.at[i] = from[i].Offset
+		}
+		if t.st.State == Stopped {
+			t.behind = map[int32]bool{}
+			for i := range from {
+				t.behind[int32(i)] = true
+			}
+			return
+		}
+		t.goes()
+	})
+}
+
+// goes sets the state of a dataset that is applied; the caller holds mu.
+func (t *set) goes() {
+	t.behind, t.err = nil, nil
+	t.st.State, t.st.Err, t.st.Hint = Running, "", ""
+	if slices.ContainsFunc(t.marks, func(m index.Watermark) bool { return m.Frozen != "" }) {
+		t.st.State = Frozen
+	}
+}
+
+// through notes that a partition has got through what there is to read, or through a batch of it.
+func (t *set) through(partition int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.st.State != Stopped || t.behind == nil {
+		return
+	}
+	if delete(t.behind, partition); len(t.behind) == 0 {
+		t.goes()
+	}
+}
+
+// read notes up to where a partition was read and applied.
+func (t *set) read(partition int32, offset int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.at[partition] = offset
+}
+
+func (t *set) readTo(partition int32) int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.at[partition]
+}
+
+// doubt reports whether a partition is to begin again at its stored watermark, to see whether the topic is still the one from
+// which that was made: once for each.
+func (t *set) doubt(stored index.Watermark) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if stored.Version == 0 || t.doubts[stored.Partition] == stored.Version {
+		return false
+	}
+	t.doubts[stored.Partition] = stored.Version
+	return true
+}
+
+// live reports whether what is searchable is nearly as new as the source: a dataset that is, comes before those with a backlog.
+func (t *set) live(now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	oldest := catalog.At(now.Add(-liveLag))
+	return !slices.ContainsFunc(t.marks, func(m index.Watermark) bool { return m.At < oldest })
+}
+
+// refusals counts letters and documents since the dataset was last resumed.
+func (t *set) refusals() (letters, documents int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.st.Letters - t.resumed.Letters, t.st.Documents - t.resumed.Documents
+}
+
+// lettered counts letters and reports whether they are the first.
+func (t *set) lettered(n int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.st.Letters += n
+	return t.st.Letters == n
+}
+
 func (t *set) stop(state State, err error) {
-	t.update(func() { t.err, t.st.State, t.st.Err, t.st.Hint = err, state, err.Error(), fault.HintOf(err) })
+	t.update(func() {
+		t.behind, t.err, t.st.State, t.st.Err, t.st.Hint = nil, err, state, err.Error(), fault.HintOf(err)
+	})
 }
 
 func (t *set) mark(m index.Watermark) {
 	t.update(func() {
 		t.marks[m.Partition] = m
 		t.st.Watermarks++
-		switch {
-		case m.Frozen != "":
-			t.st.State = Frozen
-		case t.st.State == Frozen && !slices.ContainsFunc(t.marks, func(m index.Watermark) bool { return m.Frozen != "" }):
-			t.st.State = Running
+		if t.st.State == Running || t.st.State == Frozen {
+			t.goes()
 		}
 	})
 }
@@ -135,7 +287,7 @@ func (t *set) stats() DatasetStats {
 func (t *set) waitFor(ctx context.Context, heartbeat uint64) error {
 	for {
 		t.mu.Lock()
-		ok, state, err, changed := t.st.State != Starting && t.lowest() >= heartbeat, t.st.State, t.err, t.changed
+		ok, state, err, changed := len(t.marks) > 0 && t.lowest() >= heartbeat, t.st.State, t.err, t.changed
 		var frozen error
 		for _, m := range t.marks {
 			if m.Frozen != "" && m.Heartbeat < heartbeat {
@@ -163,6 +315,6 @@ func (t *set) waitFor(ctx context.Context, heartbeat uint64) error {
 // frozenError is what a frozen watermark means to somebody who waits for it.
 func frozenError(m index.Watermark) error {
 	return fault.New(fault.Proof, "sync "+m.Dataset, "partition %d is frozen at heartbeat %d: %s", m.Partition, m.Heartbeat, m.Frozen).
-		WithHint("records of topic strata.%s were lost or were not read: stop strata and delete %s.db* in the index folder, and the "+
-			"topic is read again from its beginning", m.Dataset, m.Dataset)
+		WithHint("records of topic strata.%s were lost. Their repair is ordered by itself, unless sync: repair_gaps is false: strata canal tasks "+
+			"shows how far it is; where it failed, strata canal backfill %s --why … sends every row anew", m.Dataset, m.Dataset)
 }

@@ -13,8 +13,14 @@ import (
 	"strata/index"
 )
 
-// maxPause bounds the wait before a dataset whose server is away is tried again.
-const maxPause = 5 * time.Second
+const (
+	// maxPause bounds the wait before a dataset whose server is away is tried again.
+	maxPause = 5 * time.Second
+	// stoppedPause is the wait before one that has stopped is: its cause may be gone, and trying changes nothing where it isn't.
+	stoppedPause = time.Minute
+	// mendEvery is how often a frozen dataset is looked at for a repair to be ordered.
+	mendEvery = 5 * time.Second
+)
 
 // Target is what a Sync needs of an index: the applying side, and where it stopped.
 type Target interface {
@@ -36,19 +42,33 @@ type Config struct {
 	Lag func(time.Duration)
 	// Pause before the first retry of a server that is away; it doubles up to 5 s. 0: 100 ms.
 	Pause time.Duration
+	// StoppedPause before a stopped dataset is tried again. 0: a minute.
+	StoppedPause time.Duration
+	// Letters is where records go that the index refuses. nil: one stops its dataset.
+	Letters Letters
+	// Tasks is where the repair of a gap is ordered. nil: a gap freezes its watermark until somebody orders it.
+	Tasks Tasks
+	// Mend is how often a frozen dataset is looked at. 0: 5 s.
+	Mend time.Duration
+	// Board is where processes share the datasets; Holder is this one's name there. nil: this process applies all.
+	Board  Board
+	Holder string
+	// Beat is how often the board is looked at. 0: 2 s.
+	Beat time.Duration
 }
 
 // CrashPoints are the names that Config.At is asked with, in the order of the writes.
 func CrashPoints() []string {
-	return []string{"sync.apply", "sync.applied", "sync.refresh", "sync.refreshed", "sync.watermark", "sync.watermarked",
+	return []string{"sync.apply", "sync.applied", "sync.letter", "sync.lettered", "sync.refresh", "sync.refreshed", "sync.watermark", "sync.watermarked",
 		"sync.commit", "sync.committed"}
 }
 
 // Sync applies topics to an index.
 type Sync struct {
-	cfg  Config
-	sets []*set
-	lag  histogram
+	cfg    Config
+	sets   []*set
+	lag    histogram
+	budget *budget
 }
 
 // New checks the configuration.
@@ -64,6 +84,7 @@ func New(cfg Config) (*Sync, error) {
 	need(len(cfg.Datasets) > 0, "dataset")
 	need(cfg.Now != nil, "clock")
 	need(cfg.Log != nil, "logger")
+	need(cfg.Board == nil || cfg.Holder != "", "name for the board")
 	for _, d := range cfg.Datasets {
 		need(d.Partitions > 0, "partitions for dataset "+d.Name)
 	}
@@ -76,10 +97,16 @@ func New(cfg Config) (*Sync, error) {
 	if cfg.Lag == nil {
 		cfg.Lag = func(time.Duration) {}
 	}
-	if cfg.Pause <= 0 {
-		cfg.Pause = 100 * time.Millisecond
+	orElse := func(d *time.Duration, usual time.Duration) {
+		if *d <= 0 {
+			*d = usual
+		}
 	}
-	s := &Sync{cfg: cfg}
+	orElse(&cfg.Pause, 100*time.Millisecond)
+	orElse(&cfg.StoppedPause, stoppedPause)
+	orElse(&cfg.Mend, mendEvery)
+	orElse(&cfg.Beat, beatEvery)
+	s := &Sync{cfg: cfg, budget: newBudget(len(cfg.Datasets))}
 	for _, d := range cfg.Datasets {
 		s.sets = append(s.sets, newSet(d))
 	}
@@ -101,51 +128,74 @@ func (s *Sync) at(point string) error {
 
 // Run applies until ctx ends, and returns nil then. A dataset that stops does not end it; see Stats.
 func (s *Sync) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.attend(gctx) })
 	for _, t := range s.sets {
-		g.Go(func() error { return s.runSet(ctx, t) })
+		g.Go(func() error { return s.runTurns(gctx, t) })
 	}
-	return g.Wait()
+	err := g.Wait()
+	s.leave(ctx)
+	return err
 }
 
-// runSet runs one dataset, again and again while its servers are only away.
+// runTurns runs one dataset whenever this process is to apply it.
+func (s *Sync) runTurns(ctx context.Context, t *set) error {
+	for {
+		turn, err := t.turn(ctx)
+		if err != nil {
+			return nil //nolint:nilerr // a stop was asked for
+		}
+		err = s.runSet(turn, t)
+		t.rest()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// runSet runs one dataset, again and again: soon while its servers are only away, after a long pause where somebody must act.
 func (s *Sync) runSet(ctx context.Context, t *set) error {
 	pause := s.cfg.Pause
 	for {
-		before := t.moves()
+		before, was := t.moves(), t.stats()
 		err := s.runOnce(ctx, t)
 		var c *crash
+		var wait time.Duration
 		switch {
 		case errors.As(err, &c):
 			return c.err
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, err == nil: // only a requested stop ends a partition without an error
 			return nil //nolint:nilerr // a stop was asked for; err is what it did to the readers
-		case err == nil: // only a requested stop ends a partition without an error
-			return nil
 		case !transient(err):
 			t.stop(Stopped, err)
-			s.cfg.Log.Error("dataset stopped", "dataset", t.d.Name, "err", err, "hint", fault.HintOf(err))
-			return nil
+			if was.State != Stopped || was.Err != err.Error() {
+				s.cfg.Log.Error("dataset stopped", "dataset", t.d.Name, "err", err, "hint", fault.HintOf(err), "tried_again_every", s.cfg.StoppedPause)
+			}
+			wait, pause = s.cfg.StoppedPause, s.cfg.Pause
+		default:
+			if t.moves() != before {
+				pause = s.cfg.Pause
+			}
+			t.stop(Retrying, err)
+			s.cfg.Log.Warn("dataset is tried again", "dataset", t.d.Name, "err", err, "pause", pause)
+			wait, pause = pause, min(2*pause, maxPause)
 		}
-		if t.moves() != before {
-			pause = s.cfg.Pause
-		}
-		t.stop(Retrying, err)
-		s.cfg.Log.Warn("dataset is tried again", "dataset", t.d.Name, "err", err, "pause", pause)
-		timer := time.NewTimer(pause)
+		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
+		case <-t.wake:
+			timer.Stop()
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
 		}
-		pause = min(2*pause, maxPause)
 	}
 }
 
-// transient reports whether the error is of a server that is away or busy.
+// transient reports whether the error is of a server that is away or busy, or of a place in a topic that is gone: the next try
+// begins where the topic does.
 func transient(err error) bool {
-	return fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Timeout) || fault.Is(err, fault.Busy)
+	return fault.Is(err, fault.Unavailable) || fault.Is(err, fault.Timeout) || fault.Is(err, fault.Busy) || fault.Is(err, fault.Stale)
 }
 
 // runOnce runs a dataset's partitions from their stored watermarks until the first error.
@@ -174,7 +224,19 @@ func (s *Sync) runOnce(ctx context.Context, t *set) error {
 		p := newPartition(s, t, m)
 		g.Go(func() error { return p.run(ctx) })
 	}
+	g.Go(func() error { return s.mend(ctx, t) })
 	return g.Wait()
+}
+
+// Resume tries a stopped dataset now, and counts its letters anew. Errors: NotFound.
+func (s *Sync) Resume(dataset string) error {
+	for _, t := range s.sets {
+		if t.d.Name == dataset {
+			t.resume()
+			return nil
+		}
+	}
+	return fault.New(fault.NotFound, "resume dataset", "no dataset %q", dataset)
 }
 
 // Lag is the commit-to-searchable lag of all datasets' marks since the last ResetLag.

@@ -17,6 +17,7 @@ import (
 	"strata/catalog"
 	"strata/fault"
 	"strata/index"
+	"strata/local/localtest"
 )
 
 // TestCrash dies at every crash point, at the first and at the third time, and starts again.
@@ -36,17 +37,21 @@ func TestCrash(t *testing.T) {
 						l.change('u', row)
 						m.set(d, 'u', row)
 					}
+					l.poison(40, int(beat))
 					beat = l.mark(time.Now())
 				}
 				write()
 				var left atomic.Int64
 				left.Store(nth)
-				r := run(t, x, f, func(p string) error {
-					if p == point && left.Add(-1) == 0 {
-						return dead
+				box := newMemLetters()
+				r := runWith(t, func(c *Config) {
+					c.Index, c.Letters, c.At = x, box, func(p string) error {
+						if p == point && left.Add(-1) == 0 {
+							return dead
+						}
+						return nil
 					}
-					return nil
-				}, d)
+				}, f, d)
 				died := false
 				for !died {
 					select {
@@ -58,10 +63,13 @@ func TestCrash(t *testing.T) {
 						write()
 					}
 				}
-				r = run(t, x, f, nil, d)
+				r = runWith(t, func(c *Config) { c.Index, c.Letters = x, box }, f, d)
 				r.reach(t, d.Name, beat)
 				if diff := m.differs(t.Context(), x, d); len(diff) > 0 {
 					t.Error(diff)
+				}
+				if names := box.names(t); len(names) != int(beat) {
+					t.Errorf("%d letters of %d refused documents: %v", len(names), beat, names)
 				}
 				r.stop(t)
 			})
@@ -73,18 +81,19 @@ func TestCrash(t *testing.T) {
 type flakyIndex struct {
 	index.Index
 	fail atomic.Int64
+	kind fault.Kind
 }
 
 func (y *flakyIndex) Apply(ctx context.Context, dataset string, docs []index.Document) ([]index.Outcome, error) {
 	if y.fail.Add(-1) >= 0 {
-		return nil, fault.New(fault.Unavailable, "apply", "away")
+		return nil, fault.New(y.kind, "apply", "away")
 	}
 	return y.Index.Apply(ctx, dataset, docs)
 }
 
 func TestRun(t *testing.T) {
 	t.Run("goes on when the index is back", func(t *testing.T) {
-		d, y := entries(), &flakyIndex{Index: openIndex(t)}
+		d, y := entries(), &flakyIndex{Index: openIndex(t), kind: fault.Unavailable}
 		y.fail.Store(5)
 		f := newMemFeed(d)
 		l := newLeader(f, d, 1)
@@ -130,20 +139,38 @@ func TestRun(t *testing.T) {
 		}
 		r.stop(t)
 	})
-	t.Run("stops for an offset that is not there", func(t *testing.T) {
-		d, x := entries(), openIndex(t)
-		f := newMemFeed(d)
-		if err := x.Ensure(t.Context(), d); err != nil {
-			t.Fatal(err)
+	t.Run("a stopped dataset goes on when the cause is gone", func(t *testing.T) {
+		for _, resume := range []bool{false, true} {
+			d, y := entries(), &flakyIndex{Index: openIndex(t), kind: fault.Denied}
+			y.fail.Store(1 << 30)
+			f := newMemFeed(d)
+			l := newLeader(f, d, 1)
+			l.takeOver(nil)
+			l.change('c', entry(1, 1, 10))
+			beat := l.mark(time.Now())
+			pause := time.Millisecond
+			if resume {
+				pause = time.Hour
+			}
+			r := runWith(t, func(c *Config) { c.Index, c.StoppedPause = y, pause }, f, d)
+			if err := r.fails(t, d.Name, beat); !fault.Is(err, fault.Denied) {
+				t.Fatal(err)
+			}
+			if st := r.Stats().Datasets[0]; st.State != Stopped {
+				t.Errorf("stats %+v", st)
+			}
+			y.fail.Store(0)
+			if resume {
+				if err := r.Resume(d.Name); err != nil {
+					t.Fatal(err)
+				}
+			}
+			localtest.Eventually(t, 30*time.Second, "it goes on", func() (bool, error) {
+				st := r.Stats().Datasets[0]
+				return st.State == Running && st.Err == "" && st.Heartbeat == beat, nil
+			})
+			r.stop(t)
 		}
-		if err := x.PutWatermark(t.Context(), index.Watermark{Dataset: d.Name, Offset: 99, Version: 1}); err != nil {
-			t.Fatal(err)
-		}
-		r := run(t, x, f, nil, d)
-		if err := r.fails(t, d.Name, 1); !fault.Is(err, fault.Unsafe) {
-			t.Errorf("got %v", err)
-		}
-		r.stop(t)
 	})
 }
 

@@ -8,7 +8,7 @@
 // term. The partition is chosen by canal (Java's murmur2 over the key), so rows of the same key are always in the same
 // partition; a topic with another count is refused, one that is compacted too. Topics are made explicitly with
 // cleanup.policy=delete; automatic creation loses data in some brokers. max.message.bytes is set to the limit of a record,
-// and raised where it is lower. A topic that Ensure makes has a leader for each partition that answers, when Ensure returns;
+// and raised where it is lower; dead letters are kept for ever. A topic that Ensure makes has a leader for each partition that answers, when Ensure returns;
 // Bounds and Read wait up to 10 s for a leader that is being elected.
 //
 // # Order of writes

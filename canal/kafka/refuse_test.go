@@ -127,3 +127,28 @@ func TestEnsure_sees_to_the_topics_settings(t *testing.T) {
 		}
 	}
 }
+
+// TestL3_dead_letters_are_kept_for_ever: in topics that are made, and in those that were made otherwise.
+func TestL3_dead_letters_are_kept_for_ever(t *testing.T) {
+	c := memory(t)
+	s := open(t, kafka.Config{Brokers: c.ListenAddrs(), Retention: time.Hour})
+	if err := c.CreateTopic(canal.Topic(canal.DeadLetters("old")), 1, map[string]string{"retention.ms": "60000", "retention.bytes": "1000"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"old", "new"} {
+		if err := s.Ensure(t.Context(), canaltest.Dataset(canal.DeadLetters(name), 1), true); err != nil {
+			t.Fatal(err)
+		}
+		for _, setting := range []string{"retention.ms", "retention.bytes"} {
+			if got := c.TopicInfo(canal.Topic(canal.DeadLetters(name))).Configs[setting]; got == nil || *got != "-1" {
+				t.Errorf("%s of the letters of %s is %v", setting, name, got)
+			}
+		}
+	}
+	if err := s.Ensure(t.Context(), canaltest.Dataset("entry", 1), true); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.TopicInfo(canal.Topic("entry")).Configs["retention.ms"]; got == nil || *got != "3600000" {
+		t.Errorf("retention.ms of a dataset's topic is %v", got)
+	}
+}

@@ -3,6 +3,8 @@ package kafka
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/IBM/sarama"
@@ -13,13 +15,13 @@ import (
 )
 
 // Ensure is part of canal.Sink. A topic that is there must keep all its records (cleanup.policy=delete); its
-// max.message.bytes is raised to the limit of a record where it is lower. One that is made here has a leader for every
-// partition, which answers, when Ensure returns.
+// max.message.bytes is raised to the limit of a record where it is lower, and dead letters are kept for ever. One that is made
+// here has a leader for every partition, which answers, when Ensure returns.
 func (s *Sink) Ensure(ctx context.Context, d *catalog.Dataset, create bool) error {
 	topic := canal.Topic(d.Name)
 	t, err := s.describe(ctx, topic)
 	if create && fault.Is(err, fault.NotFound) {
-		if err := s.create(topic, d.Partitions); err != nil {
+		if err := s.create(topic, d.Partitions, canal.IsDeadLetters(d.Name)); err != nil {
 			return err
 		}
 		for p := range d.Partitions {
@@ -29,35 +31,35 @@ func (s *Sink) Ensure(ctx context.Context, d *catalog.Dataset, create bool) erro
 		}
 		t, err = s.describe(ctx, topic) // another may have made it, with another count
 	}
-	limit, err := s.compare(d, t, err)
-	if err != nil || limit == "" {
+	wrong, err := s.compare(d, t, err)
+	if err != nil || len(wrong) == 0 {
 		return err
 	}
-	return s.raise(topic, limit)
+	return s.mend(topic, wrong)
 }
 
-// Check is Ensure without making or changing anything. A limit that Ensure would raise is no error.
+// Check is Ensure without making or changing anything. A setting that Ensure would mend is no error.
 func (s *Sink) Check(ctx context.Context, d *catalog.Dataset) error {
 	t, err := s.describe(ctx, canal.Topic(d.Name))
 	_, err = s.compare(d, t, err)
 	return err
 }
 
-// compare checks what describe said of the dataset's topic. limit is its max.message.bytes where that is too low, else "".
-func (s *Sink) compare(d *catalog.Dataset, t *sarama.TopicMetadata, err error) (limit string, _ error) {
+// compare checks what describe said of the dataset's topic, and returns the settings that are to be mended.
+func (s *Sink) compare(d *catalog.Dataset, t *sarama.TopicMetadata, err error) (wrong map[string]string, _ error) {
 	topic := canal.Topic(d.Name)
 	switch {
 	case fault.Is(err, fault.NotFound):
-		return "", fault.New(fault.NotFound, "open topic", "%s is gone", topic).
+		return nil, fault.New(fault.NotFound, "open topic", "%s is gone", topic).
 			WithHint("the topic was deleted after changes had been sent to it; load the dataset anew")
 	case err != nil:
-		return "", err
+		return nil, err
 	case len(t.Partitions) != int(d.Partitions):
-		return "", fault.New(fault.Unsafe, "open topic", "%s has %d partitions, the dataset %d", topic, len(t.Partitions), d.Partitions).
+		return nil, fault.New(fault.Unsafe, "open topic", "%s has %d partitions, the dataset %d", topic, len(t.Partitions), d.Partitions).
 			WithHint("the partition count decides where a key lives and can't change: delete the topic and run strata canal backfill %s, or, "+
 				"where nothing was captured yet, set partitions: %d", d.Name, len(t.Partitions))
 	}
-	return s.settings(topic)
+	return s.settings(topic, canal.IsDeadLetters(d.Name))
 }
 
 // Identity is what tells a dataset's topic from one made anew under its name: Kafka's topic id. "" where the brokers give
@@ -91,43 +93,57 @@ func (s *Sink) describe(ctx context.Context, topic string) (t *sarama.TopicMetad
 const (
 	policySetting = "cleanup.policy"
 	limitSetting  = "max.message.bytes"
+	timeSetting   = "retention.ms"
+	sizeSetting   = "retention.bytes"
+	unlimited     = "-1"
 )
 
-// settings checks those of a topic that is there. limit is its max.message.bytes where that is too low, else "".
-func (s *Sink) settings(topic string) (limit string, _ error) {
-	entries, err := s.configs(topic, policySetting, limitSetting)
+// settings checks those of a topic that is there, and returns, as they are, those that are to be mended.
+func (s *Sink) settings(topic string, forever bool) (wrong map[string]string, _ error) {
+	entries, err := s.configs(topic, policySetting, limitSetting, timeSetting, sizeSetting)
 	if err != nil {
 		if failed := classify("read settings of topic "+topic, err); !fault.Is(failed, fault.Denied) {
-			return "", failed
+			return nil, failed
 		}
 		s.cfg.Log.Warn("settings of a topic can't be read", "topic", topic, "err", err)
-		return "", nil
+		return nil, nil
 	}
+	wrong = map[string]string{}
 	for _, e := range entries {
 		switch e.Name {
 		case policySetting:
 			if e.Value != "delete" {
-				return "", fault.New(fault.Unsafe, "open topic", "%s has %s=%s", topic, policySetting, e.Value).
+				return nil, fault.New(fault.Unsafe, "open topic", "%s has %s=%s", topic, policySetting, e.Value).
 					WithHint("compaction removes records that readers count: set %s=delete", policySetting)
 			}
 		case limitSetting:
 			if n, err := strconv.Atoi(e.Value); err != nil || n < s.cfg.MaxMessageBytes {
-				limit = e.Value
+				wrong[e.Name] = e.Value
+			}
+		case timeSetting, sizeSetting:
+			if forever && e.Value != unlimited {
+				wrong[e.Name] = e.Value
 			}
 		}
 	}
-	return limit, nil
+	return wrong, nil
 }
 
-// raise sets a topic's limit to what the largest record needs.
-func (s *Sink) raise(topic, limit string) error {
-	value := strconv.Itoa(s.cfg.MaxMessageBytes)
-	if err := s.admin.IncrementalAlterConfig(sarama.TopicResource, topic, map[string]sarama.IncrementalAlterConfigsEntry{
-		limitSetting: {Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &value}}, false); err != nil {
-		return fault.New(fault.Invalid, "open topic", "%s has %s=%s: %w", topic, limitSetting, limit, err).
-			WithHint("set it to %s or more, or lower the limit of a record's size", value)
+// mend sets a topic's limit to what the largest record needs, and lets dead letters be kept for ever.
+func (s *Sink) mend(topic string, wrong map[string]string) error {
+	right := map[string]string{limitSetting: strconv.Itoa(s.cfg.MaxMessageBytes), timeSetting: unlimited, sizeSetting: unlimited}
+	for _, name := range slices.Sorted(maps.Keys(wrong)) {
+		value := right[name]
+		if err := s.admin.IncrementalAlterConfig(sarama.TopicResource, topic, map[string]sarama.IncrementalAlterConfigsEntry{
+			name: {Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &value}}, false); err != nil {
+			hint := "set it to " + value + ": a letter that Kafka deletes is lost"
+			if name == limitSetting {
+				hint = "set it to " + value + " or more, or lower the limit of a record's size"
+			}
+			return fault.New(fault.Invalid, "open topic", "%s has %s=%s: %w", topic, name, wrong[name], err).WithHint("%s", hint)
+		}
+		s.cfg.Log.Info("changed a topic's setting", "topic", topic, "setting", name, "from", wrong[name], "to", value)
 	}
-	s.cfg.Log.Info("raised a topic's limit", "topic", topic, "bytes", value)
 	return nil
 }
 
@@ -147,7 +163,7 @@ func (s *Sink) configs(topic string, names ...string) ([]sarama.ConfigEntry, err
 	return out, nil
 }
 
-func (s *Sink) create(topic string, partitions int32) error {
+func (s *Sink) create(topic string, partitions int32, forever bool) error {
 	replication := s.cfg.Replication
 	if replication <= 0 {
 		if replication = 1; len(s.client.Brokers()) >= 3 {
@@ -161,8 +177,11 @@ func (s *Sink) create(topic string, partitions int32) error {
 	text := func(v string) *string { return &v }
 	settings := map[string]*string{policySetting: text("delete"), limitSetting: text(strconv.Itoa(s.cfg.MaxMessageBytes)),
 		"min.insync.replicas": text(strconv.Itoa(int(inSync)))}
-	if s.cfg.Retention > 0 {
-		settings["retention.ms"] = text(strconv.FormatInt(s.cfg.Retention.Milliseconds(), 10))
+	switch {
+	case forever:
+		settings[timeSetting], settings[sizeSetting] = text(unlimited), text(unlimited)
+	case s.cfg.Retention > 0:
+		settings[timeSetting] = text(strconv.FormatInt(s.cfg.Retention.Milliseconds(), 10))
 	}
 	err := s.admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: replication, ConfigEntries: settings}, false)
 	if err != nil && !errors.Is(err, sarama.ErrTopicAlreadyExists) {

@@ -146,36 +146,6 @@ func (c *VerifyCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
 	return err
 }
 
-// SyncCmd is `sync`.
-type SyncCmd struct {
-	Status SyncStatusCmd `cmd:"" help:"Watermarks of the index by dataset and partition."`
-}
-
-// SyncStatusCmd is `sync status`.
-type SyncStatusCmd struct{}
-
-// Run prints the watermarks.
-func (c *SyncStatusCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
-	s, err := m.open(ctx, cli, attachOnly)
-	if err != nil {
-		return err
-	}
-	defer func() { err = joinClose(err, s) }()
-	marks, err := s.node.Watermarks(ctx)
-	if err != nil {
-		return err
-	}
-	if cli.JSON {
-		return m.printJSON(marks)
-	}
-	w := tabwriter.NewWriter(m.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "DATASET\tPARTITION\tTERM\tNUMBER\tHEARTBEAT\tAT\tGTID\tFROZEN")
-	for _, k := range marks {
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\n", k.Dataset, k.Partition, k.Term, k.Number, k.Heartbeat, k.At, k.GTID, k.Frozen)
-	}
-	return w.Flush()
-}
-
 // CatalogCmd is `catalog`.
 type CatalogCmd struct {
 	Show CatalogShowCmd `cmd:"" help:"Datasets, their shards, and which store owns each."`

@@ -25,6 +25,8 @@ const (
 	withPipeline
 	// controlOnly: the control database.
 	controlOnly
+	// indexAndControl: these, and Kafka.
+	indexAndControl
 	// setUp: strata's own tables are made where they are missing.
 	setUp
 )
@@ -110,6 +112,8 @@ func openNode(ctx context.Context, o node.Options, stack *local.Stack, want need
 	switch want {
 	case setUp:
 		open = node.OpenAndSetup
+	case indexAndControl:
+		open = node.OpenIndex
 	case controlOnly:
 		open = func(_ context.Context, o node.Options) (*node.Node, error) { return node.OpenControl(o) }
 	}

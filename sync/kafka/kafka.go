@@ -17,8 +17,16 @@ import (
 	syncer "strata/sync"
 )
 
-// fetchBytes is the size of a fetch: some ten thousand records, so that a backlog is read at full speed.
-const fetchBytes = 4 << 20
+const (
+	// mostFetch is the size of a partition's fetch: some ten thousand records, so that a backlog is read at full speed.
+	mostFetch = 4 << 20
+	// leastFetch and allFetches bound it where there are many partitions: sarama has up to two fetches of each in memory, and
+	// what is fetched may be compressed to an eighth.
+	leastFetch = 64 << 10
+	allFetches = 12 << 20
+	// ahead is how many records of each partition are handed over before they are asked for.
+	ahead = 64
+)
 
 // Config of a Feed.
 type Config struct {
@@ -27,6 +35,8 @@ type Config struct {
 	Index string
 	// ClientID in the brokers' logs. "": strata-sync.
 	ClientID string
+	// Partitions is how many are read at once, over all datasets: it bounds a fetch. 0: one.
+	Partitions int
 	// Security is TLS and SASL. The zero value: plain TCP without a login.
 	Security broker.Security
 }
@@ -52,7 +62,8 @@ func New(cfg Config) (*Feed, error) {
 		sc.ClientID = "strata-sync"
 	}
 	sc.Consumer.Return.Errors = true
-	sc.Consumer.Fetch.Default = fetchBytes
+	sc.Consumer.Fetch.Default = int32(min(max(allFetches/max(cfg.Partitions, 1), leastFetch), mostFetch))
+	sc.ChannelBufferSize = ahead
 	sc.Consumer.MaxWaitTime = 100 * time.Millisecond
 	sc.Metadata.AllowAutoTopicCreation = false
 	if _, err := cfg.Security.Apply(sc, cfg.Brokers); err != nil {
@@ -75,19 +86,40 @@ func New(cfg Config) (*Feed, error) {
 // Close ends the feed; its streams must be closed before.
 func (f *Feed) Close() error { return errors.Join(f.consumer.Close(), f.client.Close()) }
 
+// Bounds fulfils syncer.Feed.
+func (f *Feed) Bounds(ctx context.Context, d *catalog.Dataset, partition int32) (first, next int64, err error) {
+	topic := canal.Topic(d.Name)
+	if err := ctx.Err(); err != nil {
+		return 0, 0, fault.Wrap(fault.KindOf(err), "open topic "+topic, err)
+	}
+	parts, err := f.client.Partitions(topic)
+	if err == nil && len(parts) != int(d.Partitions) { // it may have been made anew
+		if err = f.client.RefreshMetadata(topic); err == nil {
+			parts, err = f.client.Partitions(topic)
+		}
+	}
+	if err != nil {
+		return 0, 0, f.classify(topic, partition, 0, err)
+	}
+	if len(parts) != int(d.Partitions) {
+		return 0, 0, fault.New(fault.Unsafe, "open topic "+topic, "it has %d partitions, the dataset %d", len(parts), d.Partitions).
+			WithHint("the number of partitions is fixed for a topic's life: more of them break the order per key")
+	}
+	if first, err = f.client.GetOffset(topic, partition, sarama.OffsetOldest); err == nil {
+		next, err = f.client.GetOffset(topic, partition, sarama.OffsetNewest)
+	}
+	if err != nil {
+		_ = f.client.RefreshMetadata(topic) // its leader may have moved; the next try finds out
+		return 0, 0, f.classify(topic, partition, 0, err)
+	}
+	return first, next, nil
+}
+
 // Open fulfils syncer.Feed.
 func (f *Feed) Open(ctx context.Context, d *catalog.Dataset, partition int32, offset int64) (syncer.Stream, error) {
 	topic := canal.Topic(d.Name)
 	if err := ctx.Err(); err != nil {
 		return nil, fault.Wrap(fault.KindOf(err), "open topic "+topic, err)
-	}
-	parts, err := f.client.Partitions(topic)
-	if err != nil {
-		return nil, f.classify(topic, partition, offset, err)
-	}
-	if len(parts) != int(d.Partitions) {
-		return nil, fault.New(fault.Unsafe, "open topic "+topic, "it has %d partitions, the dataset %d", len(parts), d.Partitions).
-			WithHint("the number of partitions is fixed for a topic's life: more of them break the order per key")
 	}
 	pc, err := f.consumer.ConsumePartition(topic, partition, offset)
 	if err != nil {
@@ -127,8 +159,7 @@ func (f *Feed) Commit(ctx context.Context, dataset string, partition int32, offs
 func (f *Feed) classify(topic string, partition int32, offset int64, err error) error {
 	op := fmt.Sprintf("read topic %s partition %d at offset %d", topic, partition, offset)
 	if errors.Is(err, sarama.ErrOffsetOutOfRange) {
-		return fault.New(fault.Unsafe, op, "%w", err).
-			WithHint("the records there are gone (retention, or a topic made anew), so changes would be skipped; load the dataset anew")
+		return fault.New(fault.Stale, op, "%w", err).WithHint("the records there are gone: retention, or a topic made anew")
 	}
 	return fault.New(fault.Unavailable, op, "%w", err).WithHint("is Kafka up, and has canal made the topic?")
 }
@@ -142,42 +173,58 @@ type stream struct {
 	next      int64        // offset of the next record
 	read      atomic.Int64 // next, for Stats
 	pc        sarama.PartitionConsumer
+	first     *sarama.ConsumerMessage // taken by Wait
 	closed    bool
+}
+
+// Wait fulfils syncer.Stream.
+func (s *stream) Wait(ctx context.Context) (err error) {
+	if s.first == nil {
+		s.first, err = s.message(ctx, nil)
+	}
+	return err
+}
+
+// message takes the next message; nil when linger ends.
+func (s *stream) message(ctx context.Context, linger <-chan time.Time) (*sarama.ConsumerMessage, error) {
+	select {
+	case <-ctx.Done():
+		return nil, fault.Wrap(fault.KindOf(ctx.Err()), "read topic "+s.topic, ctx.Err())
+	case e, ok := <-s.pc.Errors():
+		if !ok {
+			return nil, s.ended()
+		}
+		return nil, s.f.classify(s.topic, s.partition, s.next, e.Err)
+	case m, ok := <-s.pc.Messages():
+		if !ok {
+			return nil, s.ended()
+		}
+		return m, nil
+	case <-linger:
+		return nil, nil
+	}
 }
 
 // Next fulfils syncer.Stream.
 func (s *stream) Next(ctx context.Context, b syncer.Batch, dst []canal.Record) ([]canal.Record, error) {
-	var linger <-chan time.Time // nil until the first record
-	var timer *time.Timer
-	bytes, n := 0, 0
-	for n < b.Records && bytes < b.Bytes {
-		select {
-		case <-ctx.Done():
-			return dst, fault.Wrap(fault.KindOf(ctx.Err()), "read topic "+s.topic, ctx.Err())
-		case e, ok := <-s.pc.Errors():
-			if !ok {
-				return dst, s.ended()
-			}
-			if errors.Is(e.Err, sarama.ErrOffsetOutOfRange) || n == 0 {
-				return dst, s.f.classify(s.topic, s.partition, s.next, e.Err)
-			}
-			return dst, nil // sarama goes on by itself; if not, the next call says so
-		case m, ok := <-s.pc.Messages():
-			if !ok {
-				return dst, s.ended()
-			}
-			r, err := s.record(m)
-			if err != nil {
-				return dst, err
-			}
-			dst, n, bytes = append(dst, r), n+1, bytes+len(m.Value)
-			if timer == nil {
-				timer = time.NewTimer(b.Linger)
-				defer timer.Stop()
-				linger = timer.C
-			}
-		case <-linger:
-			return dst, nil
+	if err := s.Wait(ctx); err != nil {
+		return dst, err
+	}
+	timer := time.NewTimer(b.Linger)
+	defer timer.Stop()
+	m := s.first
+	s.first = nil
+	for bytes, n := 0, 0; m != nil; {
+		r, err := s.record(m)
+		if err != nil {
+			return dst, err
+		}
+		dst = append(dst, r)
+		if n, bytes = n+1, bytes+len(m.Value); n >= b.Records || bytes >= b.Bytes {
+			break
+		}
+		if m, err = s.message(ctx, timer.C); err != nil && !fault.Is(err, fault.Unavailable) {
+			return dst, err // Unavailable: sarama goes on by itself; if not, the next call says so
 		}
 	}
 	return dst, nil

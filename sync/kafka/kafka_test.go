@@ -106,6 +106,14 @@ func TestFeed(t *testing.T) {
 		}
 		b.ok(s.Close())
 		b.ok(s.Close())
+		s, err = b.feed.Open(ctx, d, 1, 3)
+		b.ok(err)
+		b.ok(s.Wait(ctx))
+		b.ok(s.Wait(ctx))
+		if rs, err := s.Next(ctx, batch, nil); err != nil || rs[0].Offset != 3 {
+			t.Errorf("after Wait: %d, %v", rs[0].Offset, err)
+		}
+		b.ok(s.Close())
 		few := batch
 		few.Bytes = 1
 		s, err = b.feed.Open(ctx, d, 1, 0)
@@ -134,16 +142,20 @@ func TestFeedRefuses(t *testing.T) {
 	b := newBroker(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
-	t.Run("Unsafe for an offset that is not there yet, or not any more", func(t *testing.T) {
+	t.Run("Stale for an offset that is not there yet, or not any more; Bounds says what is there", func(t *testing.T) {
 		d := b.topic("cut", 20, good)
 		b.ok(b.admin.DeleteRecords(canal.Topic("cut"), map[int32]int64{1: 10}))
+		first, next, err := b.feed.Bounds(ctx, d, 1)
+		if b.ok(err); first != 10 || next != 20 {
+			t.Errorf("from %d to %d", first, next)
+		}
 		for _, offset := range []int64{3, 99} {
 			s, err := b.feed.Open(ctx, d, 1, offset)
 			if err == nil {
 				_, err = s.Next(ctx, batch, nil)
 				b.ok(s.Close())
 			}
-			if !fault.Is(err, fault.Unsafe) || fault.HintOf(err) == "" {
+			if !fault.Is(err, fault.Stale) || fault.HintOf(err) == "" {
 				t.Errorf("offset %d: %v", offset, err)
 			}
 		}
@@ -151,12 +163,34 @@ func TestFeedRefuses(t *testing.T) {
 	t.Run("Unsafe for another number of partitions", func(t *testing.T) {
 		d := b.topic("parts", 0, nil)
 		d.Partitions = 3
-		if _, err := b.feed.Open(ctx, d, 1, 0); !fault.Is(err, fault.Unsafe) {
+		if _, _, err := b.feed.Bounds(ctx, d, 1); !fault.Is(err, fault.Unsafe) {
 			t.Errorf("got %v", err)
 		}
 	})
+	t.Run("a topic that is deleted and made anew is read on", func(t *testing.T) {
+		d := b.topic("anew", 20, good)
+		s, err := b.feed.Open(ctx, d, 1, 20)
+		b.ok(err)
+		b.ok(b.admin.DeleteTopic(canal.Topic("anew")))
+		if err := s.Wait(ctx); !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.Stale) {
+			t.Errorf("after it was deleted: %v", err)
+		}
+		b.ok(s.Close())
+		b.topic("anew", 5, good)
+		localtest.Eventually(t, 30*time.Second, "the new topic is found", func() (bool, error) {
+			first, next, err := b.feed.Bounds(ctx, d, 1)
+			return err == nil && first == 0 && next == 5, nil
+		})
+		s, err = b.feed.Open(ctx, d, 1, 0)
+		b.ok(err)
+		rs, err := s.Next(ctx, batch, nil)
+		if b.ok(err); len(rs) == 0 || rs[0].Offset != 0 {
+			t.Errorf("%d records", len(rs))
+		}
+		b.ok(s.Close())
+	})
 	t.Run("Unavailable for a topic that isn't there yet", func(t *testing.T) {
-		if _, err := b.feed.Open(ctx, &catalog.Dataset{Name: "nobody", Partitions: 2}, 1, 0); !fault.Is(err, fault.Unavailable) {
+		if _, _, err := b.feed.Bounds(ctx, &catalog.Dataset{Name: "nobody", Partitions: 2}, 1); !fault.Is(err, fault.Unavailable) {
 			t.Errorf("got %v", err)
 		}
 	})
