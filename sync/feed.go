@@ -17,6 +17,9 @@ type Batch struct {
 
 // Feed is where records come from: the datasets' topics.
 type Feed interface {
+	// Bounds returns the offset of the partition's first record that is still there, and of the next to be written.
+	// fault.Unsafe: the topic has another number of partitions than the dataset. fault.Unavailable: try again later.
+	Bounds(ctx context.Context, d *catalog.Dataset, partition int32) (first, next int64, err error)
 	// Open starts reading a partition at an offset. fault.Unsafe: the offset is not there any more, or not yet, or the topic
 	// has another number of partitions than the dataset: the dataset must stop. fault.Unavailable: try again later.
 	Open(ctx context.Context, d *catalog.Dataset, partition int32, offset int64) (Stream, error)

@@ -45,6 +45,12 @@ func (f *memFeed) append(r canal.Record) {
 	f.changed = make(chan struct{})
 }
 
+func (f *memFeed) Bounds(_ context.Context, d *catalog.Dataset, partition int32) (first, next int64, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return 0, int64(len(f.topics[d.Name][partition])), nil
+}
+
 func (f *memFeed) Open(_ context.Context, d *catalog.Dataset, partition int32, offset int64) (Stream, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -339,3 +339,34 @@ func TestL11_a_poisoned_dataset_stops_alone(t *testing.T) {
 		})
 	}
 }
+
+// TestL4_nothing_is_claimed_of_an_index_that_another_topic_made: nor before that is known.
+func TestL4_nothing_is_claimed_of_an_index_that_another_topic_made(t *testing.T) {
+	d, x := entries(), openIndex(t)
+	f := newMemFeed(d)
+	old := newLeader(f, d, 7)
+	old.takeOver(nil)
+	p := old.change('c', entry(1, 1, 10))
+	r := run(t, x, f, nil, d)
+	r.reach(t, d.Name, old.mark(time.Now()))
+	r.stop(t)
+	f = newMemFeed(d)
+	l := newLeader(f, d, 1)
+	l.takeOver(nil)
+	for i := range 2 * batchRecords {
+		l.change('u', entry(1, 1, i))
+		if i%100 == 0 {
+			l.mark(time.Now())
+		}
+	}
+	r = run(t, &forgetful{x}, f, nil, d)
+	if err := r.fails(t, d.Name, l.mark(time.Now())); !fault.Is(err, fault.Unsafe) || !strings.Contains(err.Error(), fmt.Sprintf("partition %d never had", p)) {
+		t.Errorf("got %v", err)
+	}
+	r.stop(t)
+	for _, st := range r.Stats().Datasets {
+		if m := st.Partitions[p]; m.Heartbeat != 0 {
+			t.Errorf("partition %d claims heartbeat %d", p, m.Heartbeat)
+		}
+	}
+}

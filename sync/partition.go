@@ -40,6 +40,7 @@ type partition struct {
 	records []canal.Record
 	docs    []index.Document
 	marks   []pending
+	ahead   ahead
 }
 
 func newPartition(s *Sync, t *set, from index.Watermark) *partition {
@@ -167,6 +168,9 @@ func (p *partition) flush(ctx context.Context) error {
 	if err := p.applyDocs(ctx); err != nil {
 		return err
 	}
+	if err := p.foreign(); err != nil {
+		return err
+	}
 	p.t.count(func(st *DatasetStats) { st.Batches++ })
 	newlyFrozen := p.tally.frozen != "" && p.tally.frozen != p.stored.Frozen
 	if len(p.marks) == 0 && !newlyFrozen {
@@ -217,9 +221,9 @@ func (p *partition) applyDocs(ctx context.Context) error {
 		case index.Newer:
 			newer++
 			if o.StoredVersion.Term() > p.tally.gate.Highest {
-				return fault.New(fault.Unsafe, "sync "+p.t.d.Name, "the index has %s of term %d, partition %d never had more than term %d",
-					p.docs[i].ID(), o.StoredVersion.Term(), p.n, p.tally.gate.Highest).
-					WithHint("the index was made from another topic or pipeline; rebuild it")
+				if err := p.meets(ctx, p.docs[i].ID(), o.StoredVersion); err != nil {
+					return err
+				}
 			}
 		default:
 			return fault.New(fault.Invalid, "sync "+p.t.d.Name, "the index refuses %s: %s", p.docs[i].ID(), o.Reason).

@@ -75,20 +75,45 @@ func New(cfg Config) (*Feed, error) {
 // Close ends the feed; its streams must be closed before.
 func (f *Feed) Close() error { return errors.Join(f.consumer.Close(), f.client.Close()) }
 
-// Open fulfils syncer.Feed.
-func (f *Feed) Open(ctx context.Context, d *catalog.Dataset, partition int32, offset int64) (syncer.Stream, error) {
+// Bounds fulfils syncer.Feed.
+func (f *Feed) Bounds(ctx context.Context, d *catalog.Dataset, partition int32) (first, next int64, err error) {
+	topic := canal.Topic(d.Name)
+	if err := f.check(ctx, d, partition, 0); err != nil {
+		return 0, 0, err
+	}
+	if first, err = f.client.GetOffset(topic, partition, sarama.OffsetOldest); err == nil {
+		next, err = f.client.GetOffset(topic, partition, sarama.OffsetNewest)
+	}
+	if err != nil {
+		_ = f.client.RefreshMetadata(topic) // its leader may have moved; the next try finds out
+		return 0, 0, f.classify(topic, partition, 0, err)
+	}
+	return first, next, nil
+}
+
+// check sees to it that the topic has as many partitions as the dataset.
+func (f *Feed) check(ctx context.Context, d *catalog.Dataset, partition int32, offset int64) error {
 	topic := canal.Topic(d.Name)
 	if err := ctx.Err(); err != nil {
-		return nil, fault.Wrap(fault.KindOf(err), "open topic "+topic, err)
+		return fault.Wrap(fault.KindOf(err), "open topic "+topic, err)
 	}
 	parts, err := f.client.Partitions(topic)
 	if err != nil {
-		return nil, f.classify(topic, partition, offset, err)
+		return f.classify(topic, partition, offset, err)
 	}
 	if len(parts) != int(d.Partitions) {
-		return nil, fault.New(fault.Unsafe, "open topic "+topic, "it has %d partitions, the dataset %d", len(parts), d.Partitions).
+		return fault.New(fault.Unsafe, "open topic "+topic, "it has %d partitions, the dataset %d", len(parts), d.Partitions).
 			WithHint("the number of partitions is fixed for a topic's life: more of them break the order per key")
 	}
+	return nil
+}
+
+// Open fulfils syncer.Feed.
+func (f *Feed) Open(ctx context.Context, d *catalog.Dataset, partition int32, offset int64) (syncer.Stream, error) {
+	if err := f.check(ctx, d, partition, offset); err != nil {
+		return nil, err
+	}
+	topic := canal.Topic(d.Name)
 	pc, err := f.consumer.ConsumePartition(topic, partition, offset)
 	if err != nil {
 		return nil, f.classify(topic, partition, offset, err)

@@ -188,6 +188,7 @@ func honesty(t *testing.T, p parts, tries int64) {
 	r.reached(r.beat())
 	r.readers(tries, append(r.happenings(), func() string { return r.killOne("router") }))
 	r.proof()
+	r.sound()
 }
 
 // TestL4_who_waits_for_a_position_sees_what_was_committed_before_it: with the embedded index.

@@ -79,6 +79,7 @@ func replayed(t *testing.T, p parts) {
 			}
 		}
 	})
+	r.sound()
 }
 
 // TestL2_a_topic_that_is_read_again_resurrects_nothing: in the embedded index.

@@ -172,6 +172,18 @@ func (r *rig) proof() {
 	r.T.Logf("%d commits; verify compared %d rows; the load's last error: %v", r.Load.Commits.Load(), rep.RowsCompared, r.Load.Last())
 }
 
+// sound sees to it that no process has given a dataset up: nothing was done that a person would have to look at.
+func (r *rig) sound() {
+	r.T.Helper()
+	for i, p := range r.Procs {
+		for line := range strings.Lines(p.Said()) {
+			if strings.Contains(line, "dataset stopped") {
+				r.T.Errorf("process %d: %s", i, line)
+			}
+		}
+	}
+}
+
 // compare reports documents of the load that are not as their rows are.
 func (r *rig) compare(dataset, query string) {
 	r.T.Helper()

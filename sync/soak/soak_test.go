@@ -99,6 +99,7 @@ func (r *rig) round() {
 		})
 		r.proof()
 	})
+	r.sound()
 }
 
 func roles(list string) []string { return strings.Fields(list) }
