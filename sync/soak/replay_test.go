@@ -12,13 +12,14 @@ import (
 // forgotten deletes what says where sync stopped: the index's watermarks and the group's offsets. The processes are down.
 func (r *rig) forgotten() {
 	r.T.Helper()
-	for _, dataset := range []string{"orders", "items"} {
-		r.Fatal(r.from.forget(r.T.Context(), dataset))
-		if left, err := r.from.marks(r.T.Context(), dataset); err != nil || len(left) != 0 {
-			r.T.Fatalf("watermarks of %s are still there: %v %v", dataset, left, err)
+	r.watch.unmarked(func() {
+		for _, dataset := range []string{"orders", "items"} {
+			r.Fatal(r.from.forget(r.T.Context(), dataset))
+			if left, err := r.from.marks(r.T.Context(), dataset); err != nil || len(left) != 0 {
+				r.T.Fatalf("watermarks of %s are still there: %v %v", dataset, left, err)
+			}
 		}
-	}
-	r.watch.unmarked()
+	})
 	admin := r.Admin()
 	groups, err := admin.ListConsumerGroups()
 	r.Fatal(err)
