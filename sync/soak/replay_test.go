@@ -88,8 +88,8 @@ func TestL2_a_topic_that_is_read_again_resurrects_nothing(t *testing.T) {
 	replayed(t, parts{seed: 11})
 }
 
-// TestL2_a_topic_that_is_read_again_resurrects_nothing_in_Elasticsearch: the same there.
-func TestL2_a_topic_that_is_read_again_resurrects_nothing_in_Elasticsearch(t *testing.T) {
+// TestIndex_is_made_again_from_its_topic: the same in Elasticsearch.
+func TestIndex_is_made_again_from_its_topic(t *testing.T) {
 	replayed(t, parts{seed: 12, elastic: true})
 }
 
