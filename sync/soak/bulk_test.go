@@ -116,7 +116,7 @@ func (m *moods) down(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
 
 // moody is a round in which a load goes on while Elasticsearch answers like that, is away for a while, and answers well again.
 func moody(t *testing.T, seed uint64, long time.Duration) {
-	r := newRig(t, parts{seed: seed, elastic: true, front: true, roles: roles("canal sync sync")})
+	r := newRig(t, parts{seed: seed, shared: true, front: true, roles: roles("canal sync sync")})
 	m := &moods{front: r.front, rnd: rand.New(rand.NewPCG(seed, 3)), did: map[string]int{}}
 	r.watched(func() {
 		r.Write(func() {

@@ -90,12 +90,12 @@ func TestL2_a_topic_that_is_read_again_resurrects_nothing(t *testing.T) {
 
 // TestIndex_is_made_again_from_its_topic: the same in Elasticsearch.
 func TestIndex_is_made_again_from_its_topic(t *testing.T) {
-	replayed(t, parts{seed: 12, elastic: true})
+	replayed(t, parts{seed: 12, shared: true})
 }
 
 // TestSoak_replay: one or the other, with a real Kafka.
 func TestSoak_replay(t *testing.T) {
 	soaktest.SomeRounds(t, func(t *testing.T, seed uint64) {
-		replayed(t, parts{seed: seed, elastic: seed%2 == 0, kafka: true})
+		replayed(t, parts{seed: seed, shared: seed%2 == 0, kafka: true})
 	})
 }

@@ -90,6 +90,6 @@ func TestL3_a_topic_that_was_deleted_or_cut_is_named_and_mended(t *testing.T) {
 // TestSoak_topics_of_the_index: with a real Kafka.
 func TestSoak_topics_of_the_index(t *testing.T) {
 	soaktest.SomeRounds(t, func(t *testing.T, seed uint64) {
-		topicsGone(t, parts{seed: seed, elastic: seed%2 == 0, kafka: true})
+		topicsGone(t, parts{seed: seed, shared: seed%2 == 0, kafka: true})
 	})
 }
