@@ -10,7 +10,7 @@ import (
 	"strata/local/soaktest"
 )
 
-const events = 8 // of one round; one of few seeds has half of them where servers are started again
+const events = 8 // of one round; half of them where `make test` starts servers again
 
 // happenings are what can happen to the parts of a round; some last for some commits. One that stands there twice happens twice
 // as often.
@@ -122,7 +122,7 @@ func TestIndex_survives(t *testing.T) { embeddedIndex(t, 1) }
 
 // TestL2_no_document_is_lost_or_goes_back_whatever_is_killed: in Elasticsearch, with a real Kafka; both are killed, too.
 func TestL2_no_document_is_lost_or_goes_back_whatever_is_killed(t *testing.T) {
-	everything(t, 2, events/2)
+	everything(t, 138, events/2)
 }
 
 // TestSoak_index and the next are rounds with a seed each.
