@@ -38,7 +38,11 @@ func (r *rig) killOne(role string) string {
 	return fmt.Sprintf("killed process %d, %s", i, r.Procs[i].Roles)
 }
 
+// killElastic kills it while nobody reads: a read by id makes Elasticsearch write down what it had only in its memory.
 func (r *rig) killElastic() string {
+	r.watch.rest(true)
+	defer r.watch.rest(false)
+	r.Commits(between)
 	r.Fatal(r.elastic.Kill())
 	r.watch.shaken()
 	r.Commits(between / 2)

@@ -24,6 +24,7 @@ type watcher struct {
 	mu     sync.Mutex
 	docs   map[string]map[int]*seen
 	beats  map[string]map[int]mark
+	rests  bool // it doesn't look
 	free   bool // watermarks may go
 	turn   int  // reads that began in an earlier one are not judged
 	sweeps int
@@ -73,8 +74,11 @@ func (w *watcher) fault(format string, args ...any) {
 // sweep reads watermarks and then documents of one dataset.
 func (w *watcher) sweep(ctx context.Context, dataset string) error {
 	w.mu.Lock()
-	turn := w.turn
+	turn, rests := w.turn, w.rests
 	w.mu.Unlock()
+	if rests {
+		return nil
+	}
 	marks, err := w.from.marks(ctx, dataset)
 	if err != nil {
 		return err
@@ -149,6 +153,13 @@ func (w *watcher) judge(dataset string, key int, images map[int]image, low uint6
 	if now.version <= low {
 		was.firm = now
 	}
+}
+
+// rest says whether it stops to look.
+func (w *watcher) rest(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rests = on
 }
 
 // shaken is called when the index was killed, with whatever it had shown and not acknowledged, and before it runs again.
