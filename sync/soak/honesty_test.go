@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -26,6 +27,16 @@ type honest struct {
 	mu        sync.Mutex
 	wrong     []string
 	why       string // of the last that was refused
+}
+
+// lied is an error where a reader did not see what it must.
+func (h *honest) lied() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.wrong) > 0 {
+		return errors.New(strings.Join(h.wrong, "\n"))
+	}
+	return nil
 }
 
 func (h *honest) fault(format string, args ...any) {
@@ -169,14 +180,14 @@ func (r *rig) readers(tries int64, happen []func() string) {
 	share := max(tries/events, 1)
 	r.Write(func() {
 		for goal := share; goal <= tries; goal += share {
-			localtest.Eventually(r.T, limit, "answers of the index", func() (bool, error) { return h.tries.Load() >= goal, r.Alive() })
+			localtest.Eventually(r.T, limit, "answers of the index", func() (bool, error) { return h.tries.Load() >= goal, errors.Join(h.lied(), r.Alive()) })
 			r.T.Log(happen[r.Rnd.IntN(len(happen))]())
 		}
 	})
 	cancel()
 	done.Wait()
-	for _, w := range h.wrong {
-		r.T.Error(w)
+	if err := h.lied(); err != nil {
+		r.T.Error(err)
 	}
 	r.T.Logf("%d tries answered by the index, %d by live; %d requests failed, the last one: %s", h.tries.Load(), h.elsewhere.Load(), h.refused.Load(), h.why)
 }
