@@ -7,7 +7,7 @@ ARGS ?=
 ROUNDS ?= 20
 SEED ?= 1
 TIMEOUT ?= 18m
-SOAK ?= ./core/... ./canal/... ./cmd/strata
+SOAK ?= ./core/... ./canal/... ./sync/soak ./cmd/strata
 
 .PHONY: build demo test soak mutants lint setup setup-test clean help
 

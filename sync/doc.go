@@ -8,8 +8,9 @@
 //   - Filter: canal.Gate drops records of a term below the highest `open` before them, before anything is counted. Then
 //     numbers: not above the last is a duplicate and ignored; one more is next; anything else is a gap.
 //   - Every change becomes an index.Document with version (term, seq), so applying again, in any order, changes nothing
-//     (law L2). A stored version of a term that this partition never opened means that the topic is not the one the index
-//     was made from: the dataset stops.
+//     (law L2). A stored version of a term that this partition has not come to is of what another process applied, or of what was
+//     applied before and is read again; until its open is read nothing is claimed. Where the topic, as it was then, doesn't have that
+//     open, it is not the one the index was made from: the dataset stops.
 //   - Records come with or without Kafka Connect's schema, also mixed. An image may have other columns than the dataset, as its
 //     table had: what it lacks is NULL, what the dataset lacks is not stored, and the row must then have the record's hash.
 //   - Watermark (law L4): only at marks, which stand at the end of a transaction, and only when everything before the mark is

@@ -65,13 +65,13 @@ func TestL2_an_older_image_never_replaces_a_newer_one(t *testing.T) {
 				t.Fatal(err)
 			}
 			r = run(t, x, f, nil, d)
-		case err := <-waits(ctx, r, d.Name, beat):
+			r.reach(t, d.Name, beat)
+		case err := <-waits(ctx, r, d.Name, beat): // it may have died since
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
 		cancel()
-		r.reach(t, d.Name, beat)
 		if diff := m.differs(t.Context(), x, d); len(diff) > 0 {
 			rt.Fatalf("%s", diff)
 		}
@@ -266,9 +266,10 @@ func TestL3_a_gap_within_a_repair_outlives_it(t *testing.T) {
 	l.numbers[p]++ // and another
 	l.change('u', entry(1, 1, 12))
 	l.repaired()
-	if err := r.fails(t, d.Name, l.mark(time.Now())); !strings.Contains(err.Error(), "number 6 is missing") {
-		t.Fatalf("got %v", err)
-	}
+	beat := l.mark(time.Now())
+	localtest.Eventually(t, 30*time.Second, "the gap within the repair", func() (bool, error) { // it is known after the one before it
+		return strings.Contains(r.fails(t, d.Name, beat).Error(), "number 6 is missing"), nil
+	})
 	l.lower(1)
 	l.repaired()
 	thaws(t, r, d.Name, l.mark(time.Now()))
@@ -427,4 +428,35 @@ func TestL11_a_poisoned_dataset_stops_alone(t *testing.T) {
 			r.stop(t)
 		})
 	}
+}
+
+// TestL4_nothing_is_claimed_of_an_index_that_another_topic_made: nor before that is known.
+func TestL4_nothing_is_claimed_of_an_index_that_another_topic_made(t *testing.T) {
+	d, x := entries(), openIndex(t)
+	f := newMemFeed(d)
+	old := newLeader(f, d, 7)
+	old.takeOver(nil)
+	p := old.change('c', entry(1, 1, 10))
+	r := run(t, x, f, nil, d)
+	r.reach(t, d.Name, old.mark(time.Now()))
+	r.stop(t)
+	f = newMemFeed(d)
+	l := newLeader(f, d, 1)
+	l.takeOver(nil)
+	for i := range 2 * batchRecords {
+		l.change('u', entry(1, 1, i))
+		if i%100 == 0 {
+			l.mark(time.Now())
+		}
+	}
+	r = run(t, &forgetful{x}, f, nil, d)
+	if err := r.fails(t, d.Name, l.mark(time.Now())); !fault.Is(err, fault.Unsafe) || !strings.Contains(err.Error(), fmt.Sprintf("partition %d never had", p)) {
+		t.Errorf("got %v", err)
+	}
+	for _, st := range r.Stats().Datasets {
+		if m := st.Partitions[p]; m.Heartbeat != 0 {
+			t.Errorf("partition %d claims heartbeat %d", p, m.Heartbeat)
+		}
+	}
+	r.stop(t)
 }

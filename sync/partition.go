@@ -40,6 +40,7 @@ type partition struct {
 	of      []int // the docs' records
 	refused []refusal
 	marks   []pending
+	ahead   ahead
 }
 
 func newPartition(s *Sync, t *set, from index.Watermark) *partition {
@@ -234,6 +235,9 @@ func (p *partition) flush(ctx context.Context) error {
 	if err := p.sendLetters(ctx); err != nil {
 		return err
 	}
+	if err := p.foreign(); err != nil {
+		return err
+	}
 	p.t.count(func(st *DatasetStats) { st.Batches++ })
 	p.t.through(p.n)
 	newlyFrozen := p.tally.frozen != "" && p.tally.frozen != p.stored.Frozen
@@ -285,9 +289,9 @@ func (p *partition) applyDocs(ctx context.Context) error {
 		case index.Newer:
 			newer++
 			if o.StoredVersion.Term() > p.tally.gate.Highest {
-				return fault.New(fault.Unsafe, "sync "+p.t.d.Name, "the index has %s of term %d, partition %d never had more than term %d",
-					p.docs[i].ID(), o.StoredVersion.Term(), p.n, p.tally.gate.Highest).
-					WithHint("the index was made from another topic or pipeline; rebuild it")
+				if err := p.meets(ctx, p.docs[i].ID(), o.StoredVersion); err != nil {
+					return err
+				}
 			}
 		default:
 			p.refused = append(p.refused, refusal{&p.records[p.of[i]], p.docs[i].ID() + ": " + o.Reason})

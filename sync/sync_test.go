@@ -139,6 +139,31 @@ func TestRun(t *testing.T) {
 		}
 		r.stop(t)
 	})
+	t.Run("goes on where the topic is read again over several terms", func(t *testing.T) {
+		d, x := entries(), openIndex(t)
+		f, m := newMemFeed(d), model{}
+		var l *leader
+		for term := range uint32(3) {
+			next := newLeader(f, d, term+1)
+			next.takeOver(l)
+			l = next
+			for i := range batchRecords + 1 { // so that a batch ends before the next open
+				row := entry(1, 1, int(term)*10_000+i)
+				l.change('u', row)
+				m.set(d, 'u', row)
+			}
+		}
+		beat := l.mark(time.Now())
+		r := run(t, x, f, nil, d)
+		r.reach(t, d.Name, beat)
+		r.stop(t)
+		r = run(t, &forgetful{x}, f, nil, d)
+		r.reach(t, d.Name, beat)
+		r.stop(t)
+		if diff := m.differs(t.Context(), x, d); len(diff) > 0 {
+			t.Error(diff)
+		}
+	})
 	t.Run("a stopped dataset goes on when the cause is gone", func(t *testing.T) {
 		for _, resume := range []bool{false, true} {
 			d, y := entries(), &flakyIndex{Index: openIndex(t), kind: fault.Denied}

@@ -15,7 +15,7 @@ func TestL11_a_dataset_whose_table_went_away_while_nobody_led_is_left_out_alone(
 	r.Write(func() { r.Commits(between) })
 	r.proof()
 	r.Off(func() { localtest.Exec(t, r.DB, "RENAME TABLE orders TO orders_away") })
-	r.status(1, "MISSING   orders", "dataset orders is not captured", "hint: ")
+	r.CanalStatus(1, "MISSING   orders", "dataset orders is not captured", "hint: ")
 	r.itemsGoOn()
 	r.Off(func() {
 		localtest.Exec(t, r.DB, "RENAME TABLE orders_away TO orders")

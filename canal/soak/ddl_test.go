@@ -110,7 +110,7 @@ func (r *rig) altered(each int, list [][]string) {
 		}
 	}
 	r.until(c, client)
-	r.status(0, "repairs   0 keys")
+	r.CanalStatus(0, "repairs   0 keys")
 	r.until(c, client)
 	r.sameAsWide(c)
 }
@@ -178,7 +178,7 @@ func TestCapture_backfills_columns_that_were_added_meanwhile(t *testing.T) {
 		r.fill(conn, 50+50*i, 100+50*i)
 		r.Strata("canal", "backfill", "wide", "--why", q, "--wait")
 		r.Strata("canal", "repair", "wide", "wide", "60", "--why", q)
-		r.status(0, "repairs   0 keys")
+		r.CanalStatus(0, "repairs   0 keys")
 		r.until(c, client)
 		r.sameAsWide(c)
 	}

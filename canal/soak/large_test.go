@@ -22,7 +22,7 @@ func TestCapture_makes_a_letter_of_a_row_that_is_too_large(t *testing.T) {
 	r := made(t, soaktest.Setup{Seed: 51, Live: m, DSN: localtest.Schema(t, m), Tables: long, Roles: []string{"canal"}, More: "capture: {max_row_bytes: 65536}\n"})
 	localtest.Exec(t, r.DB, "INSERT INTO orders VALUES (777001, 1, REPEAT('x', 100000), 0, '2026-11-22')")
 	r.Write(func() { r.Commits(between) })
-	r.status(0, "1 dead letters")
+	r.CanalStatus(0, "1 dead letters")
 	consumer, err := sarama.NewConsumerFromClient(r.Client())
 	r.Fatal(err)
 	defer consumer.Close()
@@ -74,7 +74,7 @@ func TestSoak_waits_for_room_to_spill(t *testing.T) {
 	r.proof()
 	sent := r.rowsSent()
 	localtest.Exec(t, r.DB, fmt.Sprintf("INSERT INTO orders SELECT 1000000+seq, 1, REPEAT('y', 150), seq, '2026-11-22' FROM seq_1_to_%d", rows))
-	r.status(1, "HALTED", "no space left on device", "make room there")
+	r.CanalStatus(1, "HALTED", "no space left on device", "make room there")
 	if n := r.rowsSent(); n != sent {
 		t.Errorf("%d rows were sent", n-sent)
 	}

@@ -48,7 +48,7 @@ func unseen(t *testing.T, seed uint64, kinds int) {
 			r.proof()
 			r.session("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ", c.set, c.change)
 			r.Write(func() {
-				r.status(1, "STOPPED   orders", "hint: ")
+				r.CanalStatus(1, "STOPPED   orders", "hint: ")
 				r.itemsGoOn()
 				r.Commits(between)
 				r.Strata("canal", "backfill", "orders", "--why", c.name, "--wait")

@@ -83,7 +83,7 @@ func (r *rig) purged(q string) {
 // regained follows what `canal status` says to do about binlog that is gone.
 func (r *rig) regained(sent int, why string) {
 	r.T.Helper()
-	r.status(1, "STOPPED   orders", "STOPPED   items", why, "strata canal backfill")
+	r.CanalStatus(1, "STOPPED   orders", "STOPPED   items", why, "strata canal backfill")
 	if n := r.rowsSent(); n != sent {
 		r.T.Errorf("%d rows were sent", n-sent)
 	}

@@ -1,12 +1,9 @@
 package soak
 
 import (
-	"fmt"
 	"os"
-	"strings"
 	"testing"
 
-	"strata/local/localtest"
 	"strata/local/soaktest"
 )
 
@@ -39,37 +36,4 @@ func made(t *testing.T, s soaktest.Setup) *rig {
 	t.Helper()
 	s.Program = program
 	return &rig{Rig: s.New(t)}
-}
-
-// status waits until `canal status` has each of some words and the exit code.
-func (r *rig) status(code int, words ...string) {
-	r.T.Helper()
-	var out string
-	var got int
-	r.T.Cleanup(func() {
-		if r.T.Failed() {
-			r.T.Logf("wanted exit %d and %q; canal status, exit %d, said:\n%s", code, words, got, out)
-		}
-	})
-	localtest.Eventually(r.T, limit, fmt.Sprintf("canal status with exit %d and %q", code, words), func() (bool, error) {
-		if err := r.Alive(); err != nil {
-			return false, err
-		}
-		out, got = r.Try("canal", "status")
-		for _, w := range words {
-			if !strings.Contains(out, w) {
-				return false, nil
-			}
-		}
-		return got == code, nil
-	})
-}
-
-// evidence waits until the evidence log has so many lines of a kind.
-func (r *rig) evidence(what string, n int) {
-	r.T.Helper()
-	localtest.Eventually(r.T, limit, "evidence of "+what, func() (bool, error) {
-		out, _ := r.Try("canal", "evidence", "--json", "--limit", "10000")
-		return strings.Count(out, `"what":"`+what+`"`)+strings.Count(out, `"what": "`+what+`"`) >= n, r.Alive()
-	})
 }

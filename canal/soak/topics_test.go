@@ -40,7 +40,7 @@ func topicsRig(t *testing.T, seed uint64, kafka soaktest.Broker) *rig {
 // whole waits until nothing is stopped, and then for the proof.
 func (r *rig) whole() {
 	r.T.Helper()
-	r.status(0, "repairs   0 keys")
+	r.CanalStatus(0, "repairs   0 keys")
 	r.proof()
 }
 
@@ -51,7 +51,7 @@ func deleted(t *testing.T, seed uint64, kafka soaktest.Broker) {
 	r.Write(func() {
 		a.Remove("strata.orders")
 		r.Commits(between)
-		r.evidence("stop", 1)
+		r.Evidence("stop", 1)
 		r.itemsGoOn()
 	})
 	r.whole()
@@ -61,7 +61,7 @@ func deleted(t *testing.T, seed uint64, kafka soaktest.Broker) {
 			a.Fatal(a.CreateTopic("strata.orders", &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1}, false))
 			r.Committed(between)
 		})
-		r.evidence("stop", 2)
+		r.Evidence("stop", 2)
 	})
 	r.whole()
 }
@@ -85,9 +85,9 @@ func cut(t *testing.T, seed uint64, kafka soaktest.Broker) {
 			r.Fatal(orders.readTo(r.Client(), r.saved("orders")))
 			a.Empty("strata.orders")
 		})
-		r.evidence("stop", 1)
+		r.Evidence("stop", 1)
 	})
-	r.status(0, "repairs   0 keys")
+	r.CanalStatus(0, "repairs   0 keys")
 	r.proofBy(orders, items)
 }
 
@@ -113,7 +113,7 @@ func recounted(t *testing.T, seed uint64, kafka soaktest.Broker) {
 	}
 	r.Write(func() {
 		r.Off(func() { count(partitions, 5) })
-		r.status(1, "STOPPED   orders", "set partitions back to 3")
+		r.CanalStatus(1, "STOPPED   orders", "set partitions back to 3")
 		r.itemsGoOn()
 		r.Off(func() { count(5, partitions) })
 		r.Led()
@@ -122,7 +122,7 @@ func recounted(t *testing.T, seed uint64, kafka soaktest.Broker) {
 	r.whole()
 	r.Write(func() {
 		r.Off(func() { a.Fatal(a.CreatePartitions("strata.orders", 5, nil, false)) })
-		r.status(1, "STOPPED   orders", "5 partitions", "delete the topic")
+		r.CanalStatus(1, "STOPPED   orders", "5 partitions", "delete the topic")
 		r.itemsGoOn()
 		a.Remove("strata.orders")
 		r.Strata("canal", "backfill", "orders", "--why", "the topic has to be made anew", "--wait")

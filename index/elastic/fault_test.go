@@ -15,6 +15,7 @@ import (
 	"strata/index"
 	"strata/index/elastic"
 	"strata/index/indextest"
+	"strata/local/localtest"
 )
 
 const november = "entry_202611"
@@ -95,7 +96,7 @@ func TestL2_nothing_is_lost_or_goes_back_through_mixed_answers(t *testing.T) {
 	t.Logf("seed %d", seed)
 	dice := rand.New(rand.NewPCG(seed, 2))
 	seen := map[string]int{}
-	r.then(func(w http.ResponseWriter, req *http.Request, body []byte) bool {
+	r.Then(func(w http.ResponseWriter, req *http.Request, body []byte) bool {
 		if !isBulk(req) {
 			return false
 		}
@@ -103,21 +104,21 @@ func TestL2_nothing_is_lost_or_goes_back_through_mixed_answers(t *testing.T) {
 		seen[kind]++
 		switch kind {
 		case "429":
-			reply(w, http.StatusTooManyRequests, []byte(rejected))
+			localtest.Reply(w, http.StatusTooManyRequests, []byte(localtest.Rejected))
 		case "503", "500":
-			reply(w, map[string]int{"503": 503, "500": 500}[kind], []byte(`{"error":{"type":"unavailable_shards_exception","reason":"scripted"},"status":503}`))
+			localtest.Reply(w, map[string]int{"503": 503, "500": 500}[kind], []byte(`{"error":{"type":"unavailable_shards_exception","reason":"scripted"},"status":503}`))
 		case "413":
 			if strings.Count(string(body), "\n") <= 4 {
 				return false
 			}
-			reply(w, http.StatusRequestEntityTooLarge, nil)
+			localtest.Reply(w, http.StatusRequestEntityTooLarge, nil)
 		case "lost before":
-			cut(w)
+			localtest.Cut(w)
 		case "lost after":
-			r.forward(req, body)
-			cut(w)
+			r.Forward(req, body)
+			localtest.Cut(w)
 		case "items":
-			r.partly(w, req, body, func(int) (int, string) {
+			r.Partly(w, req, body, func(int, string) (int, string) {
 				switch dice.IntN(4) {
 				case 0:
 					return http.StatusTooManyRequests, "es_rejected_execution_exception"
@@ -156,7 +157,7 @@ func TestL2_nothing_is_lost_or_goes_back_through_mixed_answers(t *testing.T) {
 			}
 		}
 	}
-	r.then(nil)
+	r.Then(nil)
 	got := r.versions(t)
 	for k, v := range newest {
 		if got[k] != v {
@@ -186,12 +187,12 @@ func TestBulkAnswers(t *testing.T) {
 	t.Run("a batch whose answer came too late is there, and applied again it is Newer", func(t *testing.T) {
 		slow := r.behind(t, elastic.Config{Prefix: r.prefix, RequestLimit: 3 * time.Second})
 		late := true
-		r.then(func(_ http.ResponseWriter, req *http.Request, body []byte) bool {
+		r.Then(func(_ http.ResponseWriter, req *http.Request, body []byte) bool {
 			if !isBulk(req) || !late {
 				return false
 			}
 			late = false
-			r.forward(req, body)
+			r.Forward(req, body)
 			<-req.Context().Done()
 			return true
 		})
@@ -201,11 +202,11 @@ func TestBulkAnswers(t *testing.T) {
 		}
 	})
 	t.Run("one document above the server's limit is Refused", func(t *testing.T) {
-		r.then(func(w http.ResponseWriter, req *http.Request, body []byte) bool {
+		r.Then(func(w http.ResponseWriter, req *http.Request, body []byte) bool {
 			if !isBulk(req) || !strings.Contains(string(body), `"seq":6,`) {
 				return false
 			}
-			reply(w, http.StatusRequestEntityTooLarge, nil)
+			localtest.Reply(w, http.StatusRequestEntityTooLarge, nil)
 			return true
 		})
 		out := r.apply(t, r.doc(5, 1, 5), r.doc(6, 1, 5), r.doc(7, 1, 5))
@@ -220,9 +221,9 @@ func TestBulkAnswers(t *testing.T) {
 			"no JSON":  `<html>`,
 			"nothing":  `{}`,
 		} {
-			r.then(func(w http.ResponseWriter, req *http.Request, _ []byte) bool {
+			r.Then(func(w http.ResponseWriter, req *http.Request, _ []byte) bool {
 				if isBulk(req) {
-					reply(w, http.StatusOK, []byte(answer))
+					localtest.Reply(w, http.StatusOK, []byte(answer))
 				}
 				return isBulk(req)
 			})
@@ -233,14 +234,14 @@ func TestBulkAnswers(t *testing.T) {
 	})
 	t.Run("trouble that ends soon is not noticed, other trouble is Unavailable and loses nothing", func(t *testing.T) {
 		asked, ends := 0, 7
-		r.then(func(w http.ResponseWriter, req *http.Request, _ []byte) bool {
+		r.Then(func(w http.ResponseWriter, req *http.Request, _ []byte) bool {
 			if !isBulk(req) {
 				return false
 			}
 			if asked++; asked > ends {
 				return false
 			}
-			reply(w, http.StatusServiceUnavailable, nil)
+			localtest.Reply(w, http.StatusServiceUnavailable, nil)
 			return true
 		})
 		if out := r.apply(t, r.doc(9, 1, 5)); out[0].Status != index.Applied || asked != 8 {
@@ -249,15 +250,15 @@ func TestBulkAnswers(t *testing.T) {
 		asked, ends = 0, 1000
 		_, err := r.x.Apply(t.Context(), "entry", []index.Document{r.doc(10, 1, 5)})
 		wants(t, "503 for long", err, fault.Unavailable, "tried 8 times")
-		r.then(nil)
+		r.Then(nil)
 		if out := r.apply(t, r.doc(10, 1, 5)); out[0].Status != index.Applied {
 			t.Errorf("afterwards %+v", out)
 		}
 	})
 	t.Run("a login that is refused is Denied at once", func(t *testing.T) {
 		for _, code := range []int{http.StatusUnauthorized, http.StatusForbidden} {
-			r.then(func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
-				reply(w, code, []byte(`{"error":{"type":"security_exception","reason":"missing authentication credentials"},"status":401}`))
+			r.Then(func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
+				localtest.Reply(w, code, []byte(`{"error":{"type":"security_exception","reason":"missing authentication credentials"},"status":401}`))
 				return true
 			})
 			_, err := r.x.Apply(t.Context(), "entry", []index.Document{r.doc(11, 1, 5)})
@@ -415,8 +416,8 @@ func TestOpenRefusesOtherServers(t *testing.T) {
 		"8": `{"version":{"number":"8.15.0"}}`, "6": `{"version":{"number":"6.8.23"}}`, "7.10": `{"version":{"number":"7.10.2"}}`,
 		"OpenSearch": `{"version":{"distribution":"opensearch","number":"7.17.9"}}`, "nothing": `{}`,
 	} {
-		f.then(func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
-			reply(w, http.StatusOK, []byte(about))
+		f.Then(func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
+			localtest.Reply(w, http.StatusOK, []byte(about))
 			return true
 		})
 		_, err := elastic.Open(t.Context(), elastic.Config{URL: f.URL})

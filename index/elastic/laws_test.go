@@ -13,6 +13,7 @@ import (
 	"strata/fault"
 	"strata/index"
 	"strata/index/elastic"
+	"strata/local/localtest"
 )
 
 // TestL7_a_partial_answer_is_an_error_and_no_page has a server that answers searches partly, each in one way.
@@ -33,12 +34,12 @@ func TestL7_a_partial_answer_is_an_error_and_no_page(t *testing.T) {
 		},
 		"no word of shards": func(a map[string]any) { delete(a, "_shards") },
 	} {
-		r.then(func(w http.ResponseWriter, req *http.Request, body []byte) bool {
+		r.Then(func(w http.ResponseWriter, req *http.Request, body []byte) bool {
 			if !isSearch(req) {
 				return false
 			}
-			status, raw := r.forward(req, body)
-			reply(w, status, spoiled(t, raw, spoil))
+			status, raw := r.Forward(req, body)
+			localtest.Reply(w, status, spoiled(t, raw, spoil))
 			return true
 		})
 		p, err := r.x.Search(t.Context(), r.search())
@@ -56,23 +57,23 @@ func TestL7_a_partial_answer_is_an_error_and_no_page(t *testing.T) {
 		wants(t, name, err, fault.Unavailable, "partial")
 	}
 	t.Run("nor is a count at least", func(t *testing.T) {
-		r.then(func(w http.ResponseWriter, req *http.Request, body []byte) bool {
+		r.Then(func(w http.ResponseWriter, req *http.Request, body []byte) bool {
 			if !isSearch(req) {
 				return false
 			}
-			status, raw := r.forward(req, body)
-			reply(w, status, []byte(strings.ReplaceAll(string(raw), `"relation":"eq"`, `"relation":"gte"`)))
+			status, raw := r.Forward(req, body)
+			localtest.Reply(w, status, []byte(strings.ReplaceAll(string(raw), `"relation":"eq"`, `"relation":"gte"`)))
 			return true
 		})
 		_, err := r.x.Count(t.Context(), r.search())
 		wants(t, "count", err, fault.Unavailable)
 	})
 	t.Run("nor fewer answers than searches", func(t *testing.T) {
-		r.then(func(w http.ResponseWriter, req *http.Request, _ []byte) bool {
+		r.Then(func(w http.ResponseWriter, req *http.Request, _ []byte) bool {
 			if !isSearch(req) {
 				return false
 			}
-			reply(w, http.StatusOK, []byte(`{"responses":[]}`))
+			localtest.Reply(w, http.StatusOK, []byte(`{"responses":[]}`))
 			return true
 		})
 		if p, err := r.x.Search(t.Context(), r.search()); !fault.Is(err, fault.Unavailable) || p.Rows != nil {
@@ -116,7 +117,7 @@ func TestL7_a_lost_point_in_time_ends_a_scan(t *testing.T) {
 		t.Fatalf("scanned %d of %d", n, len(docs))
 	}
 	pages := 0
-	r.then(func(_ http.ResponseWriter, req *http.Request, body []byte) bool {
+	r.Then(func(_ http.ResponseWriter, req *http.Request, body []byte) bool {
 		if req.URL.Path != "/_search" {
 			return false
 		}
@@ -159,15 +160,15 @@ func TestL4_a_refresh_covers_what_its_own_caller_wrote(t *testing.T) {
 		r.apply(t, r.doc(1, 1, 5))
 		began, let, over := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 		first := true
-		r.then(func(w http.ResponseWriter, req *http.Request, body []byte) bool {
+		r.Then(func(w http.ResponseWriter, req *http.Request, body []byte) bool {
 			if !isRefresh(req) || !first {
 				return false
 			}
 			first = false
-			status, raw := r.forward(req, body)
+			status, raw := r.Forward(req, body)
 			close(began)
 			<-let
-			reply(w, status, raw)
+			localtest.Reply(w, status, raw)
 			return true
 		})
 		go func() { over <- r.x.Refresh(t.Context(), "entry") }()
@@ -194,7 +195,7 @@ func TestL4_a_refresh_covers_what_its_own_caller_wrote(t *testing.T) {
 	t.Run("after another that was through before the bulk", func(t *testing.T) {
 		r := newRoom(t)
 		r.apply(t, r.doc(1, 1, 5))
-		r.then(func(_ http.ResponseWriter, req *http.Request, _ []byte) bool {
+		r.Then(func(_ http.ResponseWriter, req *http.Request, _ []byte) bool {
 			if isBulk(req) {
 				if err := r.x.Refresh(t.Context(), "entry"); err != nil {
 					t.Error(err)
@@ -203,7 +204,7 @@ func TestL4_a_refresh_covers_what_its_own_caller_wrote(t *testing.T) {
 			return false
 		})
 		r.apply(t, r.doc(2, 1, 5))
-		r.then(nil)
+		r.Then(nil)
 		finds(t, r, 2)
 	})
 }
@@ -236,14 +237,14 @@ func TestL4_a_refresh_that_a_primary_missed_is_an_error(t *testing.T) {
 		"missing": {`{"_shards":{"total":0,"successful":0,"failed":0}}`, `{"status":"green"}`},
 		"nothing": {`{}`, `{"status":"green"}`},
 	} {
-		r.then(nil)
+		r.Then(nil)
 		r.apply(t, r.doc(1, 1, 5))
-		r.then(func(w http.ResponseWriter, req *http.Request, _ []byte) bool {
+		r.Then(func(w http.ResponseWriter, req *http.Request, _ []byte) bool {
 			switch {
 			case isRefresh(req):
-				reply(w, http.StatusOK, []byte(answer[0]))
+				localtest.Reply(w, http.StatusOK, []byte(answer[0]))
 			case strings.HasPrefix(req.URL.Path, "/_cluster/health/"):
-				reply(w, http.StatusOK, []byte(answer[1]))
+				localtest.Reply(w, http.StatusOK, []byte(answer[1]))
 			default:
 				return false
 			}

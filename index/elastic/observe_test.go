@@ -9,6 +9,7 @@ import (
 	"strata/index"
 	"strata/index/elastic"
 	"strata/index/indextest"
+	"strata/local/localtest"
 )
 
 // A bulk that is put off is told of with its status and its size, each time that it is sent.
@@ -30,14 +31,14 @@ func TestObserve_is_told_of_every_request(t *testing.T) {
 		t.Fatal(err)
 	}
 	sent := 0
-	f.then(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+	f.Then(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
 		if !isBulk(r) {
 			return false
 		}
 		if sent++; sent == 1 {
-			reply(w, http.StatusTooManyRequests, []byte(`{"error":{"type":"es_rejected_execution_exception","reason":"full"},"status":429}`))
+			localtest.Reply(w, http.StatusTooManyRequests, []byte(`{"error":{"type":"es_rejected_execution_exception","reason":"full"},"status":429}`))
 		} else if sent == 2 {
-			cut(w)
+			localtest.Cut(w)
 		}
 		return sent <= 2
 	})

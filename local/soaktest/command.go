@@ -3,6 +3,7 @@ package soaktest
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
@@ -33,6 +34,39 @@ func (r *Rig) Strata(args ...string) string {
 		r.T.Fatalf("strata %s: exit %d: %s", strings.Join(args, " "), code, out)
 	}
 	return out
+}
+
+// CanalStatus waits until `canal status` has each of some words and the exit code.
+func (r *Rig) CanalStatus(code int, words ...string) {
+	r.T.Helper()
+	var out string
+	var got int
+	r.T.Cleanup(func() {
+		if r.T.Failed() {
+			r.T.Logf("wanted exit %d and %q; canal status, exit %d, said:\n%s", code, words, got, out)
+		}
+	})
+	localtest.Eventually(r.T, Limit, fmt.Sprintf("canal status with exit %d and %q", code, words), func() (bool, error) {
+		if err := r.Alive(); err != nil {
+			return false, err
+		}
+		out, got = r.Try("canal", "status")
+		for _, w := range words {
+			if !strings.Contains(out, w) {
+				return false, nil
+			}
+		}
+		return got == code, nil
+	})
+}
+
+// Evidence waits until the evidence log has so many lines of a kind.
+func (r *Rig) Evidence(what string, n int) {
+	r.T.Helper()
+	localtest.Eventually(r.T, Limit, "evidence of "+what, func() (bool, error) {
+		out, _ := r.Try("canal", "evidence", "--json", "--limit", "10000")
+		return strings.Count(out, `"what":"`+what+`"`)+strings.Count(out, `"what": "`+what+`"`) >= n, r.Alive()
+	})
 }
 
 // Leader is the index of the process that leads now, or -1.

@@ -128,6 +128,17 @@ func TestFeed(t *testing.T) {
 		}
 		b.ok(s.Close())
 	})
+	t.Run("Bounds are the first record that is there and the next one", func(t *testing.T) {
+		d := b.topic("cut", 9, good)
+		b.ok(b.admin.DeleteRecords(canal.Topic("cut"), map[int32]int64{1: 4}))
+		if first, next, err := b.feed.Bounds(ctx, d, 1); err != nil || first != 4 || next != 9 {
+			t.Errorf("%d to %d, %v", first, next, err)
+		}
+		d.Partitions = 3
+		if _, _, err := b.feed.Bounds(ctx, d, 1); !fault.Is(err, fault.Unsafe) {
+			t.Errorf("another number of partitions: %v", err)
+		}
+	})
 	t.Run("Commit leaves offset and term with the group", func(t *testing.T) {
 		b.ok(b.feed.Commit(ctx, "entry", 1, 17, 4))
 		res, err := b.admin.ListConsumerGroupOffsets("strata-sync-sqlite", map[string][]int32{canal.Topic("entry"): {1}})

@@ -141,9 +141,12 @@ type elasticsearch struct {
 
 // call sends a request and reads the answer.
 func (e *elasticsearch) call(ctx context.Context, method, path string, body, into any) error {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return err
+	var text []byte
+	var err error
+	if body != nil {
+		if text, err = json.Marshal(body); err != nil {
+			return err
+		}
 	}
 	req, err := http.NewRequestWithContext(ctx, method, e.url+path, bytes.NewReader(text))
 	if err != nil {
@@ -253,8 +256,11 @@ func (e *elasticsearch) images(ctx context.Context, dataset string, keys []int) 
 }
 
 func (e *elasticsearch) forget(ctx context.Context, dataset string) error {
-	return e.call(ctx, http.MethodPost, "/"+e.prefix+".state/_delete_by_query?refresh=true&conflicts=proceed", map[string]any{"query": map[string]any{"bool": map[string]any{
-		"filter": []any{map[string]any{"term": map[string]any{"kind": "mark"}}, map[string]any{"term": map[string]any{"dataset": dataset}}}}}}, nil)
+	marks, err := e.marks(ctx, dataset)
+	for p := range marks {
+		err = errors.Join(err, e.call(ctx, http.MethodDelete, fmt.Sprintf("/%s.state/_doc/mark:%s:%d", e.prefix, dataset, p), nil, nil))
+	}
+	return err
 }
 
 // errWrong marks what an index must never show, beside the errors of servers that are away.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -29,6 +30,7 @@ func TestMain(m *testing.M) { os.Exit(soaktest.Main(m, &program)) }
 type parts struct {
 	seed    uint64
 	elastic bool // an Elasticsearch of its own; false: the embedded index
+	shared  bool // the Elasticsearch of all tests, which is not killed
 	kafka   bool // a real Kafka of its own; false: one in this process, which is not killed
 	front   bool // requests to Elasticsearch go by a scripted front instead of a wire
 	more    string
@@ -48,7 +50,7 @@ type rig struct {
 
 func newRig(t *testing.T, p parts) *rig {
 	t.Helper()
-	r := &rig{}
+	r := &rig{Rig: &soaktest.Rig{T: t}}
 	set := soaktest.Setup{Program: program, Seed: p.seed, Tables: soaktest.Tables(), More: p.more}
 	home := localtest.Home(t)
 	if p.kafka {
@@ -57,18 +59,8 @@ func newRig(t *testing.T, p parts) *rig {
 		r.kafkaWire.Retarget(k.Addr())
 		set.Kafka = k
 	}
-	if p.elastic {
-		r.elastic = localtest.StartElastic(t, home, local.ElasticConfig{Name: "elastic"})
-		r.from = &elasticsearch{url: r.elastic.URL(), prefix: "strata"}
-		url := ""
-		if p.front {
-			r.front = localtest.NewFront(t, r.elastic.URL())
-			url = r.front.URL
-		} else {
-			r.indexWire = newWire(t, r.elastic.Addr())
-			url = "http://" + r.indexWire.Addr()
-		}
-		set.More += fmt.Sprintf("index: {elastic: {url: %q}}\n", url)
+	if p.elastic || p.shared {
+		set.More += r.inElastic(home, p)
 	}
 	m := localtest.Shared(t)
 	set.Live, set.DSN = m, localtest.Schema(t, m)
@@ -82,6 +74,32 @@ func newRig(t *testing.T, p parts) *rig {
 		r.Begin(roles)
 	}
 	return r
+}
+
+// inElastic has the index in Elasticsearch, and returns what the configuration says of that.
+func (r *rig) inElastic(home *local.Home, p parts) string {
+	var url string
+	if p.elastic {
+		r.elastic = localtest.StartElastic(r.T, home, local.ElasticConfig{Name: "elastic"})
+		url = r.elastic.URL()
+	} else {
+		url = localtest.SharedElastic(r.T)
+	}
+	e := &elasticsearch{url: url, prefix: localtest.Unique("soak")}
+	r.from = e
+	r.T.Cleanup(func() {
+		if p.shared {
+			r.Fatal(e.call(context.Background(), http.MethodDelete, "/"+e.prefix+"*", nil, nil))
+		}
+	})
+	if p.front {
+		r.front = localtest.NewFront(r.T, url)
+		url = r.front.URL
+	} else {
+		r.indexWire = newWire(r.T, strings.TrimPrefix(url, "http://"))
+		url = "http://" + r.indexWire.Addr()
+	}
+	return fmt.Sprintf("index: {elastic: {url: %q, prefix: %s}}\n", url, e.prefix)
 }
 
 func newWire(t *testing.T, target string) *local.Proxy {
@@ -170,6 +188,18 @@ func (r *rig) proof() {
 		r.T.Errorf("verify: %v: %s", err, out)
 	}
 	r.T.Logf("%d commits; verify compared %d rows; the load's last error: %v", r.Load.Commits.Load(), rep.RowsCompared, r.Load.Last())
+}
+
+// sound sees to it that no process has given a dataset up: nothing was done that a person would have to look at.
+func (r *rig) sound() {
+	r.T.Helper()
+	for i, p := range r.Procs {
+		for line := range strings.Lines(p.Said()) {
+			if strings.Contains(line, "dataset stopped") {
+				r.T.Errorf("process %d: %s", i, line)
+			}
+		}
+	}
 }
 
 // compare reports documents of the load that are not as their rows are.

@@ -24,7 +24,9 @@ type watcher struct {
 	mu     sync.Mutex
 	docs   map[string]map[int]*seen
 	beats  map[string]map[int]mark
-	turn   int // reads that began in an earlier one are not judged
+	rests  bool // it doesn't look
+	free   bool // watermarks may go
+	turn   int  // reads that began in an earlier one are not judged
 	sweeps int
 	moves  int // newer images seen
 	wrong  []string
@@ -72,8 +74,11 @@ func (w *watcher) fault(format string, args ...any) {
 // sweep reads watermarks and then documents of one dataset.
 func (w *watcher) sweep(ctx context.Context, dataset string) error {
 	w.mu.Lock()
-	turn := w.turn
+	turn, rests := w.turn, w.rests
 	w.mu.Unlock()
+	if rests {
+		return nil
+	}
 	marks, err := w.from.marks(ctx, dataset)
 	if err != nil {
 		return err
@@ -106,6 +111,9 @@ func lowest(marks map[int]mark) uint64 {
 }
 
 func (w *watcher) judgeMarks(dataset string, marks map[int]mark) {
+	if w.free {
+		return
+	}
 	for p, was := range w.beats[dataset] {
 		if now := marks[p]; now.Version < was.Version || now.Heartbeat < was.Heartbeat {
 			w.fault("%s partition %d: watermark %+v after %+v", dataset, p, now, was)
@@ -147,6 +155,13 @@ func (w *watcher) judge(dataset string, key int, images map[int]image, low uint6
 	}
 }
 
+// rest says whether it stops to look.
+func (w *watcher) rest(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.rests = on
+}
+
 // shaken is called when the index was killed, with whatever it had shown and not acknowledged, and before it runs again.
 func (w *watcher) shaken() {
 	w.mu.Lock()
@@ -160,12 +175,18 @@ func (w *watcher) shaken() {
 	}
 }
 
-// unmarked is called when watermarks are deleted by hand.
-func (w *watcher) unmarked() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.turn++
-	for dataset := range w.beats {
-		w.beats[dataset] = map[int]mark{}
+// unmarked has f delete watermarks by hand.
+func (w *watcher) unmarked(f func()) {
+	free := func(on bool) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.turn++
+		w.free = on
+		for dataset := range w.beats {
+			w.beats[dataset] = map[int]mark{}
+		}
 	}
+	free(true)
+	f()
+	free(false)
 }
