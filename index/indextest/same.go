@@ -23,8 +23,11 @@ func Same(t *testing.T, seed uint64, rows, searches int, a, b index.Index) {
 	two.ok(b.Ensure(two.ctx, g.d))
 	for docs := range slices.Chunk(g.documents(rows), 500) {
 		x, y := one.apply(docs...), two.apply(docs...)
-		if !slices.Equal(x, y) {
-			t.Fatalf("other outcomes: %v\n%v", x, y)
+		for i := range docs {
+			// which stored version it was may differ where the batch has a third image: one reads it at once, one at the end
+			if x[i].Status != y[i].Status || x[i].Status == index.Newer && min(x[i].StoredVersion, y[i].StoredVersion) < docs[i].Version {
+				t.Fatalf("other outcomes of document %d, version %d: %v and %v", i, docs[i].Version, x[i], y[i])
+			}
 		}
 	}
 	for range searches {
