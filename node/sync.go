@@ -199,4 +199,3 @@ func (n *Node) ResumeSync(ctx context.Context, dataset, who, why string) error {
 	}
 	return reports.Resume(ctx, dataset)
 }
-
