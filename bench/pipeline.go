@@ -150,11 +150,11 @@ func (p *pipelineRun) measureLag(ctx context.Context, round, count int) error {
 		}
 	}
 	wall, cpu := w.seconds()
-	p50, p99 := p.node.Lag()
 	p.loaded += count
 	if err := p.node.WaitIndexed(ctx, nil); err != nil {
 		return err
 	}
+	p50, p99 := p.node.Lag() // not before: marks that are late would be left out
 	found, err := f.stop()
 	if err != nil {
 		return err
