@@ -69,7 +69,7 @@ func (st *stage) startElastic(ctx context.Context) error {
 	if err != nil {
 		s.say("without Elasticsearch: %v", err)
 		s.set("elasticsearch", "not measured: "+err.Error())
-		return nil //nolint:nilerr // said
+		return nil
 	}
 	home, err := local.Open(filepath.Join(s.dir, "elastic"), s.log)
 	if err != nil {
