@@ -182,7 +182,7 @@ func (r *indexRun) measured(do func() (applied, error)) (applied, error) {
 }
 
 // drainPoll is how often the index is asked whether it has reached the topic's end.
-const drainPoll = 20 * time.Millisecond
+const drainPoll = 50 * time.Millisecond
 
 // drain reads the topic from its start into a new index, with the role sync alone, and measures from the role's start to the
 // watermark that covers the last document.
