@@ -18,7 +18,7 @@ func openBare(ctx context.Context, path string) (*sql.DB, error) {
 	}
 	db.SetMaxOpenConns(1)
 	for _, q := range []string{
-		`CREATE TABLE doc (id INTEGER PRIMARY KEY, shard, version, deleted, hash, account_id, seq, transfer_id, leg, unit, amount, balance_before, balance_after, accounting_date, order_time, posted_at)`,
+		`CREATE TABLE doc (id INTEGER PRIMARY KEY, shard, version, deleted, hash, account_id, seq, transfer_id, leg, unit, amount, balance_before, balance_after, accounting_date, order_time, posted_at, funds)`,
 		`CREATE UNIQUE INDEX doc_key ON doc (shard, account_id, seq)`,
 		`CREATE INDEX doc_date ON doc (shard, accounting_date, account_id, seq)`,
 	} {
@@ -37,17 +37,17 @@ func loadBare(ctx context.Context, db *sql.DB, rows []payment) error {
 		if err != nil {
 			return err
 		}
-		st, err := tx.Prepare(`INSERT INTO doc (shard, version, deleted, hash, account_id, seq, transfer_id, leg, unit, amount, balance_before, balance_after, accounting_date, order_time, posted_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
+		st, err := tx.Prepare(`INSERT INTO doc (shard, version, deleted, hash, account_id, seq, transfer_id, leg, unit, amount, balance_before, balance_after, accounting_date, order_time, posted_at, funds) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)
 			ON CONFLICT (shard, account_id, seq) DO UPDATE SET version=excluded.version, deleted=excluded.deleted, hash=excluded.hash,
 			transfer_id=excluded.transfer_id, leg=excluded.leg, unit=excluded.unit, amount=excluded.amount, balance_before=excluded.balance_before,
 			balance_after=excluded.balance_after, accounting_date=excluded.accounting_date, order_time=excluded.order_time,
-			posted_at=excluded.posted_at WHERE excluded.version > doc.version`)
+			posted_at=excluded.posted_at, funds=excluded.funds WHERE excluded.version > doc.version`)
 		if err != nil {
 			return err
 		}
 		for i := at; i < min(at+bareBatch, len(rows)); i++ {
 			p := &rows[i]
-			if _, err := st.Exec(p.date[5:7], i+1, 0, hash[:], p.account, p.seq, p.transfer, p.leg, p.unit, p.amount, p.before, p.after, p.date, p.orderTime, p.postedTime); err != nil {
+			if _, err := st.Exec(p.date[5:7], i+1, 0, hash[:], p.account, p.seq, p.transfer, p.leg, p.unit, p.amount, p.before, p.after, p.date, p.orderTime, p.postedTime, ""); err != nil {
 				return err
 			}
 		}

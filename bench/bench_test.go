@@ -198,8 +198,8 @@ func TestRatio_is_made_per_round(t *testing.T) {
 }
 
 func TestPayments_are_seeded_and_inserted_once(t *testing.T) {
-	rows := payments(5, 3000)
-	if !slices.Equal(rows, payments(5, 3000)) || slices.Equal(rows, payments(6, 3000)) {
+	rows, parts := newPaymentMaker(5, 3000).next(3000), newPaymentMaker(5, 3000)
+	if !slices.Equal(rows, append(parts.next(1000), parts.next(2000)...)) || slices.Equal(rows, newPaymentMaker(6, 3000).next(3000)) {
 		t.Fatal("not by the seed")
 	}
 	seen := map[[2]int64]bool{}
@@ -211,9 +211,9 @@ func TestPayments_are_seeded_and_inserted_once(t *testing.T) {
 	}
 	values := 0
 	for _, text := range inserts(rows, 70) {
-		n := strings.Count(text, "(")
-		if n > 70 || !strings.HasPrefix(text, "INSERT INTO payment_20260") {
-			t.Fatalf("%d rows in %.60s", n, text)
+		n := strings.Count(text.sql, "(")
+		if n > 70 || n != text.rows || !strings.HasPrefix(text.sql, "INSERT INTO payment_20260") {
+			t.Fatalf("%d rows in %.60s", n, text.sql)
 		}
 		values += n
 	}
@@ -244,7 +244,7 @@ func TestReached(t *testing.T) {
 }
 
 func TestBareSQLite_loads_every_row_and_refuses_older_versions(t *testing.T) {
-	rows := payments(1, bareBatch+100)
+	rows := newPaymentMaker(1, bareBatch+100).next(bareBatch + 100)
 	db, err := openBare(t.Context(), t.TempDir()+"/bare.db")
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -181,7 +180,7 @@ func (c *captureRun) source(ctx context.Context) error {
 	cfg.Offline, cfg.HeartbeatMs = node.Offline{DSN: c.v.stack.Addresses.Offline.DSN}, 0
 	cfg.Control.DSN, cfg.Data = strings.Replace(cfg.Control.DSN, "/strata_control", "/strata_bench", 1), cfg.Data+"-offline"
 	cfg.Datasets = []catalog.Spec{{Name: "sbtest1", Partitions: captureParts}, {Name: "sbtest2", Partitions: captureParts}}
-	if err := c.schema(ctx, "strata_bench"); err != nil {
+	if err := c.v.archiveSchema(ctx, "strata_bench"); err != nil {
 		return err
 	}
 	n, err := node.OpenAndSetup(ctx, node.Options{Config: cfg.WithDefaults(), Log: c.s.log, Now: time.Now, Place: "bench-offline"})
@@ -288,16 +287,6 @@ func caughtUp(ctx context.Context, n *node.Node) error {
 			return fault.Wrap(fault.Interrupted, "wait for capture", ctx.Err())
 		}
 	}
-}
-
-// schema makes a schema on the archive's server.
-func (c *captureRun) schema(ctx context.Context, name string) error {
-	d, err := sql.Open("mysql", c.v.stack.Addresses.Archive.DSN)
-	if err != nil {
-		return fault.Wrap(fault.Internal, "open archive", err)
-	}
-	_, err = d.ExecContext(ctx, "CREATE DATABASE IF NOT EXISTS "+name)
-	return fault.Wrap(fault.Unavailable, "make schema", errors.Join(err, d.Close()))
 }
 
 // sysbenchLoad is how sysbench runs: seconds each time, in pairs with and without; core "" is any.

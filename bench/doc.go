@@ -11,6 +11,8 @@
 //     environment's servers are never used.
 //   - It checks that the work was done: documents are counted, pages are compared with the plain table's. A wrong answer is
 //     an error, not a figure.
+//   - Kafka and Elasticsearch are real ones in JVMs of their own, where `make setup-test` found Java; else Kafka is in this process
+//     and Elasticsearch is not measured. The settings say which.
 //   - It warms up, then runs its sides in turn (A B A B …) in one process: 3 rounds, 2 with --quick. --quick uses smaller
 //     sizes and ends within 50 s of 2 cores, after compiling.
 //   - It prints every run, the machine with its load average before the start, the settings, and the ratios. Durability is

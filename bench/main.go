@@ -27,7 +27,9 @@ type Benchmark struct {
 // benchmarks is the list, in the order in which it is printed.
 func benchmarks() []Benchmark {
 	return []Benchmark{
-		{"pipeline", "rows per second and lag from commit to search; the index's apply path against a bare SQLite loader", pipeline},
+		{"pipeline", "rows per second, and time from commit to search, embedded and with Elasticsearch", pipeline},
+		{"index", "documents per second from Kafka to the index against bare loaders of SQLite and Elasticsearch; memory of sync over a backlog", indexBench},
+		{"verify", "rows per second at which the index is proven equal to its sources, embedded and with Elasticsearch", verifyBench},
 		{"capture", "rows per second from the binlog to acknowledged records in Kafka, against the bare decoder and Debezium; one large transaction, wide rows, backfill, cost on the source", captureBench},
 		{"core", "transfers per second of the ledger core against conditional UPDATE, SELECT FOR UPDATE and a stored procedure", coreBench},
 		{"query", "pages of the router over live and archive against one plain table", query},
@@ -54,6 +56,11 @@ type CLI struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	if order := os.Getenv(drainChild); order != "" {
+		err := runDrain(ctx, order, os.Stdout)
+		stop()
+		os.Exit((&Main{Stderr: os.Stderr}).fail(err))
+	}
 	m := &Main{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr, Benchmarks: benchmarks()}
 	code := m.Run(ctx)
 	stop()

@@ -31,25 +31,36 @@ func paymentSpec() catalog.Spec {
 
 func paymentTables() []string { return []string{"payment_202601", "payment_202602", "payment_202603"} }
 
-// payments makes count rows in commit order, over the days of three months.
-func payments(seed uint64, count int) []payment {
-	r := rand.New(rand.NewPCG(seed, 7))
+// paymentMaker makes rows in commit order, over the days of three months.
+type paymentMaker struct {
+	seed         uint64
+	total, made  int
+	r            *rand.Rand
+	balance, seq [paymentAccounts]int64
+}
+
+func newPaymentMaker(seed uint64, total int) *paymentMaker {
+	return &paymentMaker{seed: seed, total: total, r: rand.New(rand.NewPCG(seed, 7))}
+}
+
+// next makes the next count rows of the total.
+func (g *paymentMaker) next(count int) []payment {
 	units := []string{"CNY", "USD", "EUR", "JPY"}
-	var balance, seq [paymentAccounts]int64
 	first := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	out := make([]payment, count)
 	for i := range out {
-		a := r.IntN(paymentAccounts)
-		day := first.AddDate(0, 0, 90*i/count)
-		posted := day.Add(time.Duration(r.Int64N(int64(24 * time.Hour))))
-		p := payment{account: int64(1001 + a), transfer: fmt.Sprintf("bench-%d-%09d", seed, i/2), leg: int64(i % 2), unit: units[a%len(units)],
-			amount: r.Int64N(1_000_000) - 400_000, before: balance[a], date: day.Format(time.DateOnly),
-			orderTime:  posted.Add(-time.Duration(r.IntN(900)) * time.Second).Format("2006-01-02 15:04:05.000000"),
+		a := g.r.IntN(paymentAccounts)
+		day := first.AddDate(0, 0, 90*g.made/g.total)
+		posted := day.Add(time.Duration(g.r.Int64N(int64(24 * time.Hour))))
+		p := payment{account: int64(1001 + a), transfer: fmt.Sprintf("bench-%d-%09d", g.seed, g.made/2), leg: int64(g.made % 2), unit: units[a%len(units)],
+			amount: g.r.Int64N(1_000_000) - 400_000, before: g.balance[a], date: day.Format(time.DateOnly),
+			orderTime:  posted.Add(-time.Duration(g.r.IntN(900)) * time.Second).Format("2006-01-02 15:04:05.000000"),
 			postedTime: posted.Format("2006-01-02 15:04:05.000000")}
-		balance[a] += p.amount
-		seq[a]++
-		p.after, p.seq = balance[a], seq[a]
+		g.balance[a] += p.amount
+		g.seq[a]++
+		p.after, p.seq = g.balance[a], g.seq[a]
 		out[i] = p
+		g.made++
 	}
 	return out
 }
@@ -57,9 +68,15 @@ func payments(seed uint64, count int) []payment {
 // shard is the table of the row.
 func (p *payment) shard() string { return "payment_" + p.date[:4] + p.date[5:7] }
 
+// insert is a statement of so many rows.
+type insert struct {
+	sql  string
+	rows int
+}
+
 // inserts are the rows as statements of at most size rows, each its own transaction, made before anything is measured.
-func inserts(rows []payment, size int) []string {
-	var out []string
+func inserts(rows []payment, size int) []insert {
+	var out []insert
 	for len(rows) > 0 {
 		n := 1
 		for n < min(size, len(rows)) && rows[n].shard() == rows[0].shard() {
@@ -72,7 +89,7 @@ func inserts(rows []payment, size int) []string {
 			}
 			b = rows[i].appendValues(b)
 		}
-		out = append(out, string(b))
+		out = append(out, insert{string(b), n})
 		rows = rows[n:]
 	}
 	return out
@@ -93,6 +110,7 @@ func (p *payment) appendValues(b []byte) []byte {
 	text(p.date)
 	text(p.orderTime)
 	text(p.postedTime)
+	text("") // funds
 	b[len(b)-1] = ')'
 	return b
 }

@@ -78,6 +78,16 @@ func (s *Session) readBack(ctx context.Context, v *servers) error {
 	return nil
 }
 
+// archiveSchema makes a schema on the archive's server.
+func (v *servers) archiveSchema(ctx context.Context, name string) error {
+	d, err := sql.Open("mysql", v.stack.Addresses.Archive.DSN)
+	if err != nil {
+		return fault.Wrap(fault.Internal, "open archive", err)
+	}
+	_, err = d.ExecContext(ctx, "CREATE DATABASE IF NOT EXISTS "+name)
+	return fault.Wrap(fault.Unavailable, "make schema", errors.Join(err, d.Close()))
+}
+
 // config is a node's configuration over the servers; name is its data folder's.
 func (s *Session) config(v *servers, name string) node.Config {
 	a := v.stack.Addresses

@@ -93,6 +93,16 @@ func (x *meteredIndex) Scan(ctx context.Context, dataset, shard string, after ca
 	return x.Index.Scan(ctx, dataset, shard, after, f)
 }
 
+func (x *meteredIndex) Digests(ctx context.Context, dataset, shard string, after catalog.Key, f func(*index.Digest) error) (err error) {
+	defer x.seen("digests", x.now(), &err)
+	return x.Index.Digests(ctx, dataset, shard, after, f)
+}
+
+func (x *meteredIndex) Sweep(ctx context.Context, dataset string, below index.Version) (n int64, err error) {
+	defer x.seen("sweep", x.now(), &err)
+	return x.Index.Sweep(ctx, dataset, below)
+}
+
 // sawElastic is elastic.Config.Observe.
 func (m *metrics) sawElastic(r elastic.Request) {
 	status := "none"
