@@ -29,3 +29,9 @@ func BenchmarkApply(b *testing.B) {
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "docs/s")
 }
+
+func BenchmarkDigests(b *testing.B) {
+	x := open(b, elastic.Config{})
+	defer func() { _ = x.Close() }()
+	indextest.BenchDigests(b, x, 300_000)
+}

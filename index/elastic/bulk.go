@@ -200,6 +200,8 @@ func (b *batch) settle(op string, it *item, got bulkItem) (retry bool, err error
 		return false, refusal(op, got.Status, got.Error)
 	case got.Status == http.StatusTooManyRequests || got.Status >= 500:
 		return true, nil
+	case kind == "illegal_argument_exception" && strings.Contains(got.Error.Reason, "alias ["+write(it.shard.index)+"]"):
+		return false, aliasTwice(op, write(it.shard.index), got.Error.Reason)
 	case got.Status == http.StatusBadRequest && refusesDocument(kind):
 		b.out[it.at] = index.Outcome{Status: index.Refused, Reason: got.Error.String()}
 	case got.Status == http.StatusRequestEntityTooLarge:
