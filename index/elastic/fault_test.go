@@ -29,13 +29,21 @@ type room struct {
 func newRoom(t testing.TB) *room {
 	t.Helper()
 	r := &room{front: newFront(t), d: indextest.Entries()}
+	r.open(t)
+	return r
+}
+
+// open makes the room's index, in November.
+func (r *room) open(t testing.TB) {
+	t.Helper()
 	r.prefix = r.front.prefix(t)
-	r.x = r.behind(t, elastic.Config{Prefix: r.prefix, Now: func() time.Time { return time.Date(2026, 11, 5, 0, 0, 0, 0, time.UTC) }})
+	r.x = r.behind(t, elastic.Config{Prefix: r.prefix, Now: r.now})
 	if err := r.x.Ensure(t.Context(), r.d); err != nil {
 		t.Fatal(err)
 	}
-	return r
 }
+
+func (r *room) now() time.Time { return time.Date(2026, 11, 5, 0, 0, 0, 0, time.UTC) }
 
 // index is the name of November's.
 func (r *room) index() string { return r.prefix + "-entry-202611" }

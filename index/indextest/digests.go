@@ -191,6 +191,31 @@ func sweeps(t *testing.T, open Open) {
 		t.Errorf("a cancelled sweep: %v", err)
 	}
 	sweepMany(t, all)
+	sweepRevived(t, all)
+}
+
+// sweepRevived has tombstones that came back to life, or died again, after the last refresh.
+func sweepRevived(t *testing.T, s *suite) {
+	doc := func(seq, amount int, n uint64, gone bool) index.Document {
+		return Doc(s.d, "entry_202614", Entry(5, seq, amount, "2026-12-02", nil), index.MakeVersion(10, n), gone)
+	}
+	s.apply(doc(1, 1, 1, true), doc(2, 1, 1, true), doc(3, 1, 1, true))
+	if _, err := s.x.Apply(s.ctx, s.d.Name, []index.Document{doc(1, 2, 10, false), doc(2, 2, 11, true)}); err != nil {
+		t.Fatal(err)
+	}
+	below := index.MakeVersion(10, 11)
+	for range 2 {
+		if _, err := s.x.Sweep(s.ctx, s.d.Name, below); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.x.Get(s.ctx, s.d.Name, []string{"entry_202614/5,1", "entry_202614/5,2", "entry_202614/5,3"})
+		s.ok(err)
+		slices.SortFunc(got, func(a, b index.Stored) int { return strings.Compare(string(a.Key), string(b.Key)) })
+		if len(got) != 2 || got[0].Deleted || got[0].Version.Seq() != 10 || !got[1].Deleted || got[1].Version.Seq() != 11 {
+			t.Fatalf("after a sweep below %d: %+v", below, got)
+		}
+		s.ok(s.x.Refresh(s.ctx, s.d.Name))
+	}
 }
 
 // sweepMany has more tombstones than one request or transaction takes.
