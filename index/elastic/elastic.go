@@ -69,8 +69,8 @@ func Open(ctx context.Context, cfg Config) (*Index, error) {
 	if !regexp.MustCompile(`^[a-z0-9][a-z0-9_]{0,39}$`).MatchString(cfg.Prefix) {
 		return nil, fault.New(fault.Invalid, "open index", "prefix %q: at most 40 of a-z, 0-9 and _ make one", cfg.Prefix)
 	}
-	if cfg.Shards < 0 || cfg.Shards > maxParts || cfg.Replicas != nil && (*cfg.Replicas < 0 || *cfg.Replicas > maxParts) {
-		return nil, fault.New(fault.Invalid, "open index", "shards are 1 to %d, replicas 0 to %[1]d", maxParts)
+	if cfg.Shards < 0 || cfg.Shards > MaxParts || cfg.Replicas != nil && (*cfg.Replicas < 0 || *cfg.Replicas > MaxParts) {
+		return nil, fault.New(fault.Invalid, "open index", "shards are 1 to %d, replicas 0 to %[1]d", MaxParts)
 	}
 	if cfg.Shards == 0 {
 		cfg.Shards = 1
@@ -111,8 +111,8 @@ func (x *Index) Close() error {
 	return nil
 }
 
-// maxParts bounds shards and replicas: each is a Lucene index in some node's memory.
-const maxParts = 64
+// MaxParts bounds shards and replicas: each is a Lucene index in some node's memory.
+const MaxParts = 64
 
 // minMinor is the oldest 7.x that is supported: the last line, the only one that is still mended.
 const minMinor = 17
