@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,7 +51,7 @@ func (x *Index) Digests(ctx context.Context, dataset, shard string, after catalo
 	w := digests{x: x, op: op, ds: ds, pit: pit, after: p.after,
 		sort: append(p.sort, own+".deleted", own+".hash.hi", own+".hash.lo", own+".key", "_version")}
 	if values, ok := p.after.([]any); ok { // what a document lacks sorts last: so this is after every document with that key
-		w.after = append(values, int64(lacking), int64(lacking), int64(lacking), nil, int64(lacking))
+		w.after = slices.Concat(values, []any{int64(lacking), int64(lacking), int64(lacking), nil, int64(lacking)})
 	}
 	return w.run(ctx, f)
 }
