@@ -22,6 +22,10 @@ type Elastic struct {
 	URL string `yaml:"url"`
 	// Prefix begins the names of strata's indices. Default strata. Two pipelines in one Elasticsearch need two.
 	Prefix string `yaml:"prefix,omitempty"`
+	// Shards is how many parts an index has that is made from now on: a part of tens of millions of rows is large. Default 1.
+	Shards int `yaml:"shards,omitempty"`
+	// Replicas is how many copies an index has that is made from now on. Default: one where there is a second node.
+	Replicas *int `yaml:"replicas,omitempty"`
 	// User and Password for basic authentication. Default: none.
 	User     string `yaml:"user,omitempty"`
 	Password Secret `yaml:"password,omitempty"`
@@ -45,6 +49,12 @@ func (x *Index) check(list *problems) {
 		bad("url", "a URL with a password is seen by others: user and password have keys of their own")
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https": // without it: it may have a password all the same
 		bad("url", "it is no URL such as http://127.0.0.1:9200")
+	}
+	if e.Shards < 0 || e.Shards > elastic.MaxParts {
+		bad("shards", "shards are 1 to %d", elastic.MaxParts)
+	}
+	if e.Replicas != nil && (*e.Replicas < 0 || *e.Replicas > elastic.MaxParts) {
+		bad("replicas", "replicas are 0 to %d", elastic.MaxParts)
 	}
 	if err := e.Password.check(); err != nil {
 		bad("password", "%w", err)
@@ -80,6 +90,7 @@ func (e *Elastic) open(ctx context.Context, getenv func(string) string, cfg elas
 		return nil, err
 	}
 	cfg.URL, cfg.Prefix, cfg.User, cfg.Password = e.URL, e.Prefix, e.User, string(password)
+	cfg.Shards, cfg.Replicas = e.Shards, e.Replicas
 	return elastic.Open(ctx, cfg)
 }
 

@@ -91,6 +91,7 @@ func TestConfig(t *testing.T) {
 		{"half a certificate is refused", strings.Replace(goodConfig, "kafka: {", "kafka: {tls: {cert: /no/such/cert}, ", 1), []string{"belong together", "/no/such/cert"}},
 		{"a login without a password is refused", strings.Replace(goodConfig, "kafka: {", "kafka: {sasl: {mechanism: GSSAPI}, ", 1), []string{"GSSAPI", "sasl.user", "sasl.password"}},
 		{"an index at no URL is refused", goodConfig + "index: {elastic: {url: \"es1:9200:" + secret + "\", user: a}}\n", []string{"index.elastic", "no URL", "user and password go together"}},
+		{"an index of no parts is refused", goodConfig + "index: {elastic: {url: \"http://es1:9200\", shards: -1, replicas: 65}}\n", []string{"index.elastic", "shards are 1 to 64", "replicas are 0 to 64"}},
 		{"a URL with a password is refused", goodConfig + "index: {elastic: {url: \"ftp://a:" + secret + "@es1\"}}\n", []string{"index.elastic", "keys of their own"}},
 		{"an index of another kind is refused", goodConfig + "index: {solr: {}}\n", []string{"strata.yaml:7", "solr"}},
 		{"a dataset named like the ledger's is refused", goodConfig + "  - name: entry\nledger: true\n", []string{"entry"}},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -112,10 +113,10 @@ func (b *batch) fill(todo []item, most int) int {
 
 // bulkItem is one item of a bulk's answer.
 type bulkItem struct {
-	Index  string  `json:"_index"`
-	ID     string  `json:"_id"`
-	Status int     `json:"status"`
-	Error  *detail `json:"error"`
+	Index  string
+	ID     string
+	Status int
+	Error  *detail
 }
 
 // sendOne sends one bulk. With done it returns the items to send again; err is then final. Otherwise err is why.
@@ -134,24 +135,17 @@ func (x *Index) sendOne(ctx context.Context, op string, b *batch, items []item) 
 	if err != nil {
 		return nil, bulkVerdict(ctx, err), classify(ctx, op, err)
 	}
-	var answer struct {
-		Errors *bool                 `json:"errors"`
-		Items  []map[string]bulkItem `json:"items"`
-	}
-	if err := json.Unmarshal(raw, &answer); err != nil || answer.Errors == nil {
-		return nil, trouble, fault.New(fault.Unavailable, op, "%.200q is no answer to a bulk: %v", raw, err)
-	}
-	if len(answer.Items) != len(items) {
-		return nil, trouble, fault.New(fault.Unavailable, op, "%d answers to %d documents", len(answer.Items), len(items))
+	got, err := bulkAnswer(op, raw, len(items))
+	if err != nil {
+		return nil, trouble, err
 	}
 	for i := range items {
-		got, ok := answer.Items[i]["index"]
-		if !ok || got.ID != items[i].id {
-			return nil, trouble, fault.New(fault.Unavailable, op, "answer %d is of %q, not of %q", i, got.ID, items[i].id)
+		if got[i].ID != items[i].id {
+			return nil, trouble, fault.New(fault.Unavailable, op, "answer %d is of %q, not of %q", i, got[i].ID, items[i].id)
 		}
 	}
 	for i := range items {
-		retry, err := b.settle(op, &items[i], answer.Items[i]["index"])
+		retry, err := b.settle(op, &items[i], got[i])
 		if err != nil {
 			return nil, done, err
 		}
@@ -160,6 +154,64 @@ func (x *Index) sendOne(ctx context.Context, op string, b *batch, items []item) 
 		}
 	}
 	return again, done, nil
+}
+
+// bulkAnswer reads the n items of a bulk's answer. By hand, where nothing failed: it takes as long as making the bulk otherwise.
+func bulkAnswer(op string, raw []byte, n int) ([]bulkItem, error) {
+	bad := func(format string, args ...any) ([]bulkItem, error) {
+		return nil, fault.New(fault.Unavailable, op, format, args...)
+	}
+	if !json.Valid(raw) {
+		return bad("%.200q is no answer to a bulk", raw)
+	}
+	var errors, items []byte
+	for name, rest := element(inside(raw)); name != nil; name, rest = element(rest) {
+		var v []byte
+		switch v, rest = element(rest); string(name) {
+		case `"errors"`:
+			errors = v
+		case `"items"`:
+			items = v
+		}
+	}
+	if s := string(errors); s != "true" && s != "false" {
+		return bad("%.200q is no answer to a bulk", raw)
+	}
+	out := make([]bulkItem, 0, n)
+	for one, rest := element(inside(items)); one != nil; one, rest = element(rest) {
+		action, of := element(inside(one))
+		answer, _ := element(of)
+		var item bulkItem
+		if string(action) == `"index"` && !item.read(answer) {
+			return bad("%.200q is no answer to a document", one)
+		}
+		out = append(out, item)
+	}
+	if len(out) != n {
+		return bad("%d answers to %d documents", len(out), n)
+	}
+	return out, nil
+}
+
+// read reads an item.
+func (i *bulkItem) read(raw []byte) bool {
+	ok := true
+	for name, rest := element(inside(raw)); name != nil && ok; name, rest = element(rest) {
+		var v []byte
+		var err error
+		switch v, rest = element(rest); string(name) {
+		case `"_index"`:
+			i.Index, ok = unquote(v)
+		case `"_id"`:
+			i.ID, ok = unquote(v)
+		case `"status"`:
+			i.Status, err = strconv.Atoi(string(v))
+		case `"error"`:
+			err = json.Unmarshal(v, &i.Error)
+		}
+		ok = ok && err == nil
+	}
+	return ok
 }
 
 // bulkVerdict judges a bulk that failed as a whole.
@@ -200,6 +252,8 @@ func (b *batch) settle(op string, it *item, got bulkItem) (retry bool, err error
 		return false, refusal(op, got.Status, got.Error)
 	case got.Status == http.StatusTooManyRequests || got.Status >= 500:
 		return true, nil
+	case kind == "illegal_argument_exception" && strings.Contains(got.Error.Reason, "alias ["+write(it.shard.index)+"]"):
+		return false, aliasTwice(op, write(it.shard.index), got.Error.Reason)
 	case got.Status == http.StatusBadRequest && refusesDocument(kind):
 		b.out[it.at] = index.Outcome{Status: index.Refused, Reason: got.Error.String()}
 	case got.Status == http.StatusRequestEntityTooLarge:

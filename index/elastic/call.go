@@ -186,6 +186,11 @@ func refusal(op string, status int, d *detail) error {
 const hintGone = "if it can't be restored: stop strata, delete the dataset's other indices and, in <prefix>.state, its documents " +
 	"(POST /<prefix>.state/_delete_by_query?q=dataset:<dataset>), and start: the index is made again from the topic's beginning"
 
+// hintRestored is what to do about an index that is another one than it was.
+const hintRestored = "it lacks what came after the snapshot. Stop strata, delete the dataset's documents in <prefix>.state " +
+	"(POST /<prefix>.state/_delete_by_query?q=dataset:<dataset>), and start: the topic is applied again from its beginning, over " +
+	"what was restored; `strata verify` then shows and repairs what the topic doesn't have any more"
+
 // errGone marks the error of an index that is not there.
 var errGone = errors.New("there is no such index")
 

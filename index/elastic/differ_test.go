@@ -26,7 +26,7 @@ func TestSameAnswersAsSQLite(t *testing.T) {
 	if s, err := strconv.ParseUint(os.Getenv("STRATA_SOAK_SEED"), 10, 64); err == nil {
 		seed = s
 	}
-	indextest.Same(t, seed, 3000, 80, other, open(t, elastic.Config{}))
+	indextest.Same(t, seed, 3000, 80, other, open(t, elastic.Config{Shards: 2}))
 }
 
 // long is a dataset with texts of any length.

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,9 +49,9 @@ func (x *Index) Digests(ctx context.Context, dataset, shard string, after catalo
 		})
 	}
 	w := digests{x: x, op: op, ds: ds, pit: pit, after: p.after,
-		sort: append(p.sort, own+".deleted", own+".hash.hi", own+".hash.lo", own+".key")}
+		sort: append(p.sort, own+".deleted", own+".hash.hi", own+".hash.lo", own+".key", "_version")}
 	if values, ok := p.after.([]any); ok { // what a document lacks sorts last: so this is after every document with that key
-		w.after = append(values, int64(lacking), int64(lacking), int64(lacking), nil)
+		w.after = slices.Concat(values, []any{int64(lacking), int64(lacking), int64(lacking), nil, int64(lacking)})
 	}
 	return w.run(ctx, f)
 }
@@ -138,7 +139,7 @@ func (w *digests) fetch(ctx context.Context, pages chan<- digestPage) {
 }
 
 func (w *digests) page(ctx context.Context, size int) ([]index.Digest, error) {
-	body := obj{"size": size, "track_total_hits": false, "version": true, "_source": false, "stored_fields": "_none_", "sort": w.sort,
+	body := obj{"size": size, "track_total_hits": false, "_source": false, "stored_fields": "_none_", "sort": w.sort,
 		"pit": obj{"id": w.pit, "keep_alive": keepAlive}}
 	if w.after != nil {
 		body["search_after"] = w.after
@@ -170,28 +171,19 @@ func (w *digests) page(ctx context.Context, size int) ([]index.Digest, error) {
 	return out, nil
 }
 
-// decode reads one hit: by hand, as nearly all of the time would be spent here.
+// decode reads one hit, which has nothing of interest but its sort values: by hand, as most of the time would be spent here.
 func (w *digests) decode(hit []byte, d *index.Digest) error {
-	var version, values []byte
-	for name, rest := element(inside(hit)); name != nil; {
+	var values []byte
+	for name, rest := element(inside(hit)); name != nil; name, rest = element(rest) {
 		var v []byte
-		v, rest = element(rest)
-		switch string(name) {
-		case `"_version"`:
-			version = v
-		case `"sort"`:
+		if v, rest = element(rest); string(name) == `"sort"` {
 			values = v
 		}
-		name, rest = element(rest)
 	}
 	unreadable := func() error {
 		return fault.New(fault.Unavailable, w.op, "%.200q is no answer to a search", hit).WithHint("does something change answers on the way?")
 	}
-	v, err := strconv.ParseUint(string(version), 10, 63)
-	if err != nil {
-		return unreadable()
-	}
-	d.Version, w.after = index.Version(v), json.RawMessage(values) // as they came
+	w.after = json.RawMessage(values) // as they came
 	w.row.Reset()
 	rest := inside(values)
 	for _, k := range w.ds.keys {
@@ -201,16 +193,17 @@ func (w *digests) decode(hit []byte, d *index.Digest) error {
 			return unreadable()
 		}
 	}
-	var deleted, hi, lo, key []byte
-	deleted, rest = element(rest)
-	hi, rest = element(rest)
-	lo, rest = element(rest)
-	key, _ = element(rest)
+	var deleted, hi, lo, key, version []byte
+	for _, v := range []*[]byte{&deleted, &hi, &lo, &key, &version} {
+		*v, rest = element(rest)
+	}
 	high, errHigh := strconv.ParseInt(string(hi), 10, 64)
 	low, errLow := strconv.ParseInt(string(lo), 10, 64)
-	if errHigh != nil || errLow != nil || key == nil {
+	v, errVersion := strconv.ParseInt(string(version), 10, 64)
+	if errHigh != nil || errLow != nil || errVersion != nil {
 		return unreadable()
 	}
+	d.Version = index.Version(v)
 	if d.Deleted = string(deleted) == "1"; d.Deleted || string(deleted) == "0" { // else somebody took it away, and the hash counts for nothing
 		d.Hash = hashOf(high, low)
 	}
@@ -219,8 +212,7 @@ func (w *digests) decode(hit []byte, d *index.Digest) error {
 		return nil
 	}
 	text, ok := unquote(key)
-	d.Key = catalog.Key(text)
-	if !ok {
+	if d.Key = catalog.Key(text); !ok {
 		return unreadable()
 	}
 	return nil

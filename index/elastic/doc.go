@@ -7,9 +7,10 @@
 // <index>.write, one per index, is what strata writes to, and every write demands an alias: an index that was deleted by hand
 // is an error and never made again by its next document. Each index's mapping says in _meta who made it, for which shard and
 // columns. <prefix>.state (the alias of one small index) has a document for each dataset (its columns and partitions), for each
-// shard that was ever made, and for each watermark. Ensure makes the indices of the current and the next period; another is
+// shard that was ever made (with the UUID that Elasticsearch gave its index), and for each watermark. Ensure makes the indices of the current and the next period; another is
 // made before its first document: the index with its aliases in one request, then its line in the state, then documents. So
-// a shard that the state doesn't have has no document, and one that it has must be there.
+// a shard that the state doesn't have has no document, and one that it has must be there. How many parts and copies an index
+// gets is in the configuration; the state has one part. An index isn't sorted by its key: that doubled what a bulk costs.
 //
 // # Document
 //
@@ -42,7 +43,7 @@
 //
 // Apply checks every image here, as it must refuse what is no row, and sends bulks of at most 5 MiB and 2,000 documents.
 // Each answer is matched to its request by position, id and index. 200, 201: Applied. 409: Newer; the stored versions are read at
-// the end. 400: Refused, with Elasticsearch's reason. 429 of one document or of all, 5xx, no answer: those documents again,
+// the end, and where somebody else wrote what is there, above all versions of strata, the document is Refused. 400: Refused, with Elasticsearch's reason. 429 of one document or of all, 5xx, no answer: those documents again,
 // after a pause that doubles, in bulks half as large (they grow again with success); 413: in two halves, and a single document
 // is Refused. After 8 tries without any progress Apply gives up as Unavailable; the versions make it harmless to apply
 // the batch again, whatever had been written. The translog is synced before Elasticsearch answers.
@@ -51,6 +52,8 @@
 //
 // Indices refresh only when asked. Refresh asks for every index that this process has sent documents to since its last
 // successful refresh (Newer ones too: their writer may have died before its own), and is an error unless each primary did it.
+// Then it looks whether they, and every 10 s all of the dataset's, are still the indices that they were, by their UUIDs: no write
+// fails on one that was deleted and restored from a snapshot, and the watermark would claim what is not in it.
 // Watermarks are read and written by id, in real time, and versioned as documents are: an older one never replaces a newer one.
 //
 // # Reading (law L7)
@@ -61,7 +64,9 @@
 // float64; Scan goes over one point in time, kept for 5 minutes after each request, and ends with an error where Elasticsearch
 // has lost it. Digests reads the next page while the caller is busy with this one. A document that somebody wrote over one of
 // strata's has no hash in Get, Scan and Digests, so that verify repairs it; without _strata it is in no search. One with an id
-// of its own ends a Scan as Unsafe. Where there is any such document in a shard, its Digests are as slow as a Scan.
+// of its own ends a Scan as Unsafe. Where there is any such document in a shard, its Digests are as slow as a Scan. Each page of
+// a Digests costs Elasticsearch what it has; but where the key begins with a text, a DECIMAL or an unsigned 64-bit integer, it
+// looks at every later document of the shard for each page of 10,000.
 //
 // # Sweep
 //
@@ -71,14 +76,15 @@
 // # Failure
 //
 // Denied: 401, 403. Unavailable: away, too busy, an index closed or read-only (full disk): it mends itself once the cause is
-// gone, and the hint says which. Unsafe: an index that is gone or was not made by strata, an alias that was moved, a mapping that
-// contradicts the dataset, another version than 7.17: a person must act. TooLarge: an answer above 256 MiB; a filter above 500
+// gone, and the hint says which. Unsafe: an index that is gone, was restored or was not made by strata, an alias that was moved or
+// stands for two, a mapping that contradicts the dataset, a translog that is not synced, another version than 7.17: a person must act. TooLarge: an answer above 256 MiB; a filter above 500
 // conditions and words to match, 8 levels or 30,000 values; a text of more than 200 characters to look for inside others, or of more than 900
 // bytes to compare by order or as a prefix (Elasticsearch makes automata of them). Internal: anything that it refuses besides.
 //
 // # What it does not do
 //
-// No ranking of what matches, no sums, no altering of mappings, no deleting of indices. It sees neither that an index was
-// restored from an old snapshot nor that somebody changed a cell: `strata verify` does. It doesn't look at other pipelines'
+// No ranking of what matches, no sums, no altering of mappings, no deleting of indices. It doesn't
+// see that somebody changed a cell: `strata verify` does. A state that was restored alone claims less than there is, and what
+// follows is applied again. It doesn't look at other pipelines'
 // indices: two in one Elasticsearch have two prefixes.
 package elastic

@@ -29,6 +29,10 @@ type Config struct {
 	// Prefix begins every index's name: lower-case letters, digits, underscore. "" means strata. Two pipelines in one
 	// Elasticsearch need two.
 	Prefix string
+	// Shards is how many parts an index has that is made from now on, each for as many rows as a node searches in time; 0 means 1.
+	Shards int
+	// Replicas is how many copies an index has that is made from now on; nil: one where there is a second node.
+	Replicas *int
 	// HTTP is the client that connects, with its TLS and its proxies; nil: one of its own.
 	HTTP *http.Client
 	// Log gets what a person should know although no call failed; nil discards.
@@ -65,6 +69,12 @@ func Open(ctx context.Context, cfg Config) (*Index, error) {
 	if !regexp.MustCompile(`^[a-z0-9][a-z0-9_]{0,39}$`).MatchString(cfg.Prefix) {
 		return nil, fault.New(fault.Invalid, "open index", "prefix %q: at most 40 of a-z, 0-9 and _ make one", cfg.Prefix)
 	}
+	if cfg.Shards < 0 || cfg.Shards > MaxParts || cfg.Replicas != nil && (*cfg.Replicas < 0 || *cfg.Replicas > MaxParts) {
+		return nil, fault.New(fault.Invalid, "open index", "shards are 1 to %d, replicas 0 to %[1]d", MaxParts)
+	}
+	if cfg.Shards == 0 {
+		cfg.Shards = 1
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -100,6 +110,9 @@ func (x *Index) Close() error {
 	x.c.close()
 	return nil
 }
+
+// MaxParts bounds shards and replicas: each is a Lucene index in some node's memory.
+const MaxParts = 64
 
 // minMinor is the oldest 7.x that is supported: the last line, the only one that is still mended.
 const minMinor = 17
@@ -140,6 +153,7 @@ type dataset struct {
 
 	mu     sync.Mutex
 	shards map[string]*shard // those known to be there
+	looked time.Time         // when they were all found to be what they were
 	making chan struct{}     // who holds its one place makes an index
 }
 
@@ -240,7 +254,8 @@ func newClient(cfg Config) (*client, error) {
 			t = &http.Transport{}
 		}
 		t = t.Clone()
-		t.MaxIdleConnsPerHost = 64 // partitions write in parallel
+		t.MaxIdleConnsPerHost = 64  // partitions write in parallel
+		t.DisableCompression = true // it costs both sides more than the network between them saves
 		h = &http.Client{Transport: t}
 	}
 	options := []es.ClientOptionFunc{es.SetURL(strings.Split(cfg.URL, ",")...), es.SetHttpClient(h)}

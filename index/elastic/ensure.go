@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"strata/catalog"
@@ -15,13 +16,15 @@ import (
 // shard is the index of one physical shard. written counts the batches that were sent to it and are over; refreshed is
 // what written was when the last successful refresh began.
 type shard struct {
-	name, index        string
+	name, index, uuid  string
 	written, refreshed atomic.Uint64
 }
 
 // present is an index as the server describes it.
 type present struct {
 	made       *made // nil: not strata's
+	uuid       string
+	durability string // of the translog; "": request
 	aliases    map[string]bool
 	properties map[string]any
 }
@@ -37,6 +40,14 @@ func (x *Index) inventory(ctx context.Context, expression string) (map[string]*p
 			} `json:"_meta"`
 			Properties map[string]any `json:"properties"`
 		} `json:"mappings"`
+		Settings struct {
+			Index struct {
+				UUID     string `json:"uuid"`
+				Translog struct {
+					Durability string `json:"durability"`
+				} `json:"translog"`
+			} `json:"index"`
+		} `json:"settings"`
 	}
 	err := x.c.call(ctx, "list indices", request{method: http.MethodGet, path: "/" + expression,
 		params: param("expand_wildcards", "all", "ignore_unavailable", "true", "allow_no_indices", "true")}, &answer)
@@ -45,7 +56,8 @@ func (x *Index) inventory(ctx context.Context, expression string) (map[string]*p
 	}
 	out := map[string]*present{}
 	for name, is := range answer {
-		p := &present{made: is.Mappings.Meta.Strata, properties: is.Mappings.Properties, aliases: map[string]bool{}}
+		p := &present{made: is.Mappings.Meta.Strata, properties: is.Mappings.Properties, aliases: map[string]bool{},
+			uuid: is.Settings.Index.UUID, durability: strings.ToLower(is.Settings.Index.Translog.Durability)}
 		for alias := range is.Aliases {
 			p.aliases[alias] = true
 		}
@@ -144,11 +156,14 @@ func (x *Index) checkIndices(ctx context.Context, ds *dataset, there map[string]
 		if there[r.Index] == nil {
 			return fault.New(fault.Unsafe, op, "index %s of shard %s is gone", r.Index, r.Shard).WithHint("%s", hintGone)
 		}
-		ds.learn(&shard{name: r.Shard, index: r.Index})
+		if there[r.Index].uuid != r.UUID {
+			return restored(op, r.Index, r.Shard)
+		}
+		ds.learn(r.shard())
 	}
 	for name, is := range there { // made, and then the writer died before it was recorded
 		if !slices.ContainsFunc(recorded, func(r shardRecord) bool { return r.Index == name }) {
-			if err := x.recordShard(ctx, ds, &shard{name: is.made.Shard, index: name}); err != nil {
+			if err := x.recordShard(ctx, ds, &shard{name: is.made.Shard, index: name, uuid: is.uuid}); err != nil {
 				return err
 			}
 		}
@@ -158,12 +173,22 @@ func (x *Index) checkIndices(ctx context.Context, ds *dataset, there map[string]
 
 // checkIndex refuses an index that is not one of ours as we make it.
 func (x *Index) checkIndex(op string, ds *dataset, name string, is *present) error {
+	if is.made == nil && !strings.HasPrefix(name, x.names.dataset(ds.d.Name)) { // found by an alias only
+		for alias := range is.aliases {
+			if strings.HasPrefix(alias, x.names.dataset(ds.d.Name)) {
+				return aliasTaken(op, alias, name)
+			}
+		}
+	}
 	if is.made == nil || is.made.Dataset != ds.d.Name || is.made.Shape == nil || name != x.names.shard(ds.d, is.made.Shard) {
 		return notOurs(op, name)
 	}
 	if is.made.Format != format {
 		return fault.New(fault.Unsafe, op, "index %s has format %d, this program writes %d", name, is.made.Format, format).
 			WithHint("use the program that wrote it, or rebuild the index")
+	}
+	if is.durability != "" && is.durability != "request" {
+		return notSynced(op, name)
 	}
 	for _, alias := range []string{x.names.dataset(ds.d.Name), write(name)} {
 		if !is.aliases[alias] {
@@ -260,7 +285,7 @@ func (x *Index) ensureShard(ctx context.Context, ds *dataset, name string) (*sha
 	if len(s.index) > 240 { // 255 with .write
 		return nil, fault.New(fault.Invalid, op, "the name %s is too long for an index", s.index)
 	}
-	if err := x.createIndex(ctx, op, s.index, ds.createBody(x.names, s)); err != nil {
+	if err := x.createIndex(ctx, op, s.index, x.createBody(ds, s)); err != nil {
 		return nil, err
 	}
 	there, err := x.inventory(ctx, url.PathEscape(s.index))
@@ -274,6 +299,7 @@ func (x *Index) ensureShard(ctx context.Context, ds *dataset, name string) (*sha
 	if err := x.checkIndex(op, ds, s.index, is); err != nil {
 		return nil, err
 	}
+	s.uuid = is.uuid
 	if err := x.recordShard(ctx, ds, s); err != nil {
 		return nil, err
 	}
@@ -283,7 +309,7 @@ func (x *Index) ensureShard(ctx context.Context, ds *dataset, name string) (*sha
 // recordShard writes a shard's line into the state.
 func (x *Index) recordShard(ctx context.Context, ds *dataset, s *shard) error {
 	_, err := x.putState(ctx, "write index state", shardID(ds.d.Name, s.name), param("op_type", "create", "refresh", "true"),
-		shardRecord{ID: shardID(ds.d.Name, s.name), Kind: kindShard, Dataset: ds.d.Name, Shard: s.name, Index: s.index})
+		shardRecord{ID: shardID(ds.d.Name, s.name), Kind: kindShard, Dataset: ds.d.Name, Shard: s.name, Index: s.index, UUID: s.uuid})
 	if err == nil {
 		ds.learn(s)
 	}
@@ -320,7 +346,7 @@ func (x *Index) findShards(ctx context.Context, ds *dataset, wanted []string) ([
 		if err := json.Unmarshal(docs[i].Source, &r); err != nil || r.Shard != unknown[i] {
 			return nil, fault.New(fault.Unsafe, op, "document %s is not strata's: %v", docs[i].ID, err)
 		}
-		out = append(out, ds.learn(&shard{name: r.Shard, index: r.Index}))
+		out = append(out, ds.learn(r.shard()))
 	}
 	return out, nil
 }

@@ -2,10 +2,8 @@ package elastic_test
 
 import (
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -31,13 +29,21 @@ type room struct {
 func newRoom(t testing.TB) *room {
 	t.Helper()
 	r := &room{front: newFront(t), d: indextest.Entries()}
+	r.open(t)
+	return r
+}
+
+// open makes the room's index, in November.
+func (r *room) open(t testing.TB) {
+	t.Helper()
 	r.prefix = r.front.prefix(t)
-	r.x = r.behind(t, elastic.Config{Prefix: r.prefix, Now: func() time.Time { return time.Date(2026, 11, 5, 0, 0, 0, 0, time.UTC) }})
+	r.x = r.behind(t, elastic.Config{Prefix: r.prefix, Now: r.now})
 	if err := r.x.Ensure(t.Context(), r.d); err != nil {
 		t.Fatal(err)
 	}
-	return r
 }
+
+func (r *room) now() time.Time { return time.Date(2026, 11, 5, 0, 0, 0, 0, time.UTC) }
 
 // index is the name of November's.
 func (r *room) index() string { return r.prefix + "-entry-202611" }
@@ -266,147 +272,6 @@ func TestBulkAnswers(t *testing.T) {
 			_, err = r.x.Search(t.Context(), r.search())
 			wants(t, "search", err, fault.Denied)
 		}
-	})
-}
-
-func TestHandsOnTheIndex(t *testing.T) {
-	fresh := func(r *room) error {
-		x := r.behind(t, elastic.Config{Prefix: r.prefix})
-		return x.Ensure(t.Context(), r.d)
-	}
-	put := func(r *room) error {
-		_, err := r.x.Apply(t.Context(), "entry", []index.Document{r.doc(2, 1, 9)})
-		return err
-	}
-	find := func(r *room) error {
-		_, err := r.x.Search(t.Context(), r.search())
-		return err
-	}
-	t.Run("deleted", func(t *testing.T) {
-		r := newRoom(t)
-		r.apply(t, r.doc(1, 1, 5))
-		r.admin("DELETE", "/"+r.index(), "")
-		wants(t, "apply", put(r), fault.Unsafe, r.index())
-		wants(t, "search", find(r), fault.Unsafe, r.index())
-		wants(t, "scan", r.x.Scan(t.Context(), "entry", november, "", nil), fault.Unsafe)
-		_, err := r.x.Get(t.Context(), "entry", []string{november + "/1,1"})
-		wants(t, "get", err, fault.Unsafe, r.index())
-		wants(t, "a new process", fresh(r), fault.Unsafe, r.index())
-		if names := r.admin("GET", "/_cat/indices/"+r.prefix+"-*", ""); strings.Contains(names, r.index()) {
-			t.Errorf("it was made again: %s", names)
-		}
-	})
-	t.Run("the state deleted", func(t *testing.T) {
-		r := newRoom(t)
-		r.apply(t, r.doc(1, 1, 5))
-		r.admin("DELETE", "/"+r.prefix+".state.1", "")
-		wants(t, "watermark", r.x.PutWatermark(t.Context(), index.Watermark{Dataset: "entry", Version: 1}), fault.Unsafe, ".state")
-		_, err := r.x.Watermarks(t.Context(), "entry")
-		wants(t, "watermarks", err, fault.Unsafe)
-		if err := fresh(r); err != nil {
-			t.Errorf("a new process: %v", err)
-		}
-		if marks, err := r.x.Watermarks(t.Context(), "entry"); err != nil || len(marks) != 0 {
-			t.Errorf("%v, %v", marks, err)
-		}
-		if got := r.versions(t); got["1,1"] != 5 {
-			t.Errorf("%v", got)
-		}
-	})
-	t.Run("closed", func(t *testing.T) {
-		r := newRoom(t)
-		r.apply(t, r.doc(1, 1, 5))
-		r.admin("POST", "/"+r.index()+"/_close", "")
-		wants(t, "apply", put(r), fault.Unavailable, "_open")
-		wants(t, "search", find(r), fault.Unavailable, "_open")
-		wants(t, "scan", r.x.Scan(t.Context(), "entry", november, "", nil), fault.Unavailable, "_open")
-		wants(t, "refresh", r.x.Refresh(t.Context(), "entry"), fault.Unavailable, "_open")
-		r.admin("POST", "/"+r.index()+"/_open?wait_for_active_shards=1", "")
-		if err := errors.Join(put(r), find(r)); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Run("read-only", func(t *testing.T) {
-		r := newRoom(t)
-		for block, word := range map[string]string{"write": "read-only by hand", "read_only_allow_delete": "disk"} {
-			r.admin("PUT", "/"+r.index()+"/_settings", `{"index.blocks.`+block+`":true}`)
-			wants(t, block, put(r), fault.Unavailable, word)
-			if err := find(r); err != nil {
-				t.Errorf("search under %s: %v", block, err)
-			}
-			r.admin("PUT", "/"+r.index()+"/_settings", `{"index.blocks.`+block+`":null}`)
-		}
-		if err := put(r); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Run("an alias moved", func(t *testing.T) {
-		r := newRoom(t)
-		r.admin("PUT", "/"+r.prefix+"-other", "")
-		move := func(alias string) {
-			r.admin("POST", "/_aliases", fmt.Sprintf(`{"actions":[{"remove":{"index":%q,"alias":%q}},{"add":{"index":%q,"alias":%[2]q}}]}`,
-				r.index(), alias, r.prefix+"-other"))
-		}
-		move(r.index() + ".write")
-		wants(t, "apply", put(r), fault.Unsafe, ".write")
-		wants(t, "a new process", fresh(r), fault.Unsafe)
-		r.admin("POST", "/_aliases", fmt.Sprintf(`{"actions":[{"remove":{"index":%q,"alias":%q}},{"add":{"index":%q,"alias":%[2]q}}]}`,
-			r.prefix+"-other", r.index()+".write", r.index()))
-		if err := errors.Join(put(r), fresh(r)); err != nil {
-			t.Errorf("put back: %v", err)
-		}
-		r.admin("POST", "/_aliases", fmt.Sprintf(`{"actions":[{"remove":{"index":%q,"alias":%q}}]}`, r.index(), r.prefix+"-entry"))
-		wants(t, "a new process", fresh(r), fault.Unsafe, r.prefix+"-entry", "_aliases")
-	})
-	t.Run("documents written by somebody else", func(t *testing.T) {
-		r := newRoom(t)
-		r.apply(t, r.doc(1, 10, 5), r.doc(2, 20, 5), r.doc(3, 30, 5))
-		id := func(key string) string { return "/" + r.index() + "/_doc/" + url.PathEscape(november+"/"+key) }
-		r.admin("POST", strings.Replace(id("1,1"), "_doc", "_update", 1), `{"doc":{"amount":99}}`)
-		r.admin("PUT", id("1,2"), `{"account_id":1,"seq":2}`)
-		r.admin("PUT", id("1,3"), `{"account_id":1,"seq":3,"memo":7}`)
-		got := map[catalog.Key]index.Stored{}
-		err := errors.Join(r.x.Refresh(t.Context(), "entry"), r.x.Scan(t.Context(), "entry", november, "", func(s *index.Stored) error {
-			one := *s
-			one.Row = s.Row.Clone()
-			got[s.Key] = one
-			return nil
-		}))
-		if err != nil || len(got) != 3 {
-			t.Fatalf("%d documents, %v", len(got), err)
-		}
-		one, two, three := got["1,1"], got["1,2"], got["1,3"]
-		if h, _ := one.Row.Hash(nil); one.Version != 6 || one.Row.Text(3) != "99" || h == one.Hash {
-			t.Errorf("a changed cell: %+v", one)
-		}
-		for _, s := range []index.Stored{two, three} {
-			if s.Hash != (catalog.Hash{}) || s.Deleted || !s.Row.Null(3) {
-				t.Errorf("a document written over: %+v", s)
-			}
-		}
-		if p, err := r.x.Search(t.Context(), r.search()); err != nil || len(p.Rows) != 1 {
-			t.Errorf("%d rows, %v", len(p.Rows), err)
-		}
-		if out := r.apply(t, r.doc(2, 20, 8)); out[0].Status != index.Applied {
-			t.Errorf("repaired: %+v", out)
-		}
-		r.admin("POST", "/"+r.index()+"/_doc/?refresh=true", `{"account_id":1,"seq":9}`)
-		wants(t, "scan", r.x.Scan(t.Context(), "entry", november, "", func(*index.Stored) error { return nil }), fault.Unsafe, "not strata's")
-	})
-	t.Run("made by somebody else", func(t *testing.T) {
-		for _, name := range []string{"-entry", "-entry-202610", ".state.1", ".state"} {
-			r := &room{front: newFront(t), d: indextest.Entries()}
-			r.prefix = r.front.prefix(t)
-			r.admin("PUT", "/"+r.prefix+name+"/_doc/1?refresh=true", `{"account_id":"1"}`)
-			wants(t, name, fresh(r), fault.Unsafe, r.prefix+name)
-		}
-	})
-	t.Run("another mapping", func(t *testing.T) {
-		r := newRoom(t)
-		r.admin("DELETE", "/"+r.index(), "")
-		r.admin("PUT", "/"+r.index(), fmt.Sprintf(`{"mappings":{"dynamic":false,"_meta":{"strata":{"format":2,"dataset":"entry","shard":%q,"shape":{"Name":"entry"}}},
-			"properties":{"account_id":{"type":"keyword"}}},"aliases":{%q:{},%q:{}}}`, november, r.prefix+"-entry", r.index()+".write"))
-		wants(t, "a new process", fresh(r), fault.Unsafe, "mapping")
 	})
 }
 

@@ -20,7 +20,11 @@ type front struct {
 
 func newFront(t testing.TB) *front {
 	t.Helper()
-	return &front{localtest.NewFront(t, localtest.SharedElastic(t)), t}
+	return newFrontOf(t, localtest.SharedElastic(t))
+}
+
+func newFrontOf(t testing.TB, node string) *front {
+	return &front{localtest.NewFront(t, node), t}
 }
 
 func isBulk(r *http.Request) bool    { return r.URL.Path == "/_bulk" }

@@ -19,14 +19,23 @@ import (
 func TestL2_a_killed_node_loses_nothing(t *testing.T) {
 	t.Parallel()
 	node := localtest.StartElastic(t, localtest.Home(t), local.ElasticConfig{Name: "elastic1"})
-	x := open(t, elastic.Config{URL: node.URL(), Pause: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }})
+	prefix := localtest.Unique("t")
+	x := open(t, elastic.Config{URL: node.URL(), Prefix: prefix, Pause: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }})
 	d := indextest.Entries()
 	if err := x.Ensure(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
+	seen := indextest.Doc(d, november, indextest.Entry(1000, 1, 1, "2026-11-02", nil), 1, false)
 	acked := make(chan int, 1000)
 	last := make(chan error, 1)
 	applied := map[catalog.Key]index.Version{}
+	if _, err := x.Apply(t.Context(), "entry", []index.Document{seen}); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Refresh(t.Context(), "entry"); err != nil {
+		t.Fatal(err)
+	}
+	applied[seen.Key] = seen.Version
 	go func() {
 		for n := 0; ; n++ {
 			var docs []index.Document
@@ -55,10 +64,16 @@ func TestL2_a_killed_node_loses_nothing(t *testing.T) {
 	if err := node.Restart(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	// a reader of another process, which believes the watermark that was written after that refresh
+	reader := open(t, elastic.Config{URL: node.URL(), Prefix: prefix})
+	n, err := reader.Count(t.Context(), index.Search{Dataset: "entry", Shards: []string{november}, Filter: catalog.Cmp("account_id", catalog.Eq, "1000")})
+	if err != nil || n != 1 {
+		t.Errorf("what was refreshed before the kill is found %d times, %v", n, err)
+	}
 	if err := x.Refresh(t.Context(), "entry"); err != nil {
 		t.Fatal(err)
 	}
-	err := x.Scan(t.Context(), "entry", november, "", func(s *index.Stored) error {
+	err = x.Scan(t.Context(), "entry", november, "", func(s *index.Stored) error {
 		if s.Version < applied[s.Key] {
 			return fmt.Errorf("%s has version %d, %d was acknowledged", s.Key, s.Version, applied[s.Key])
 		}

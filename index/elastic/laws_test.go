@@ -51,6 +51,8 @@ func TestL7_a_partial_answer_is_an_error_and_no_page(t *testing.T) {
 		wants(t, name, err, fault.Unavailable, "partial")
 		err = r.x.Scan(t.Context(), "entry", november, "", func(*index.Stored) error { return errors.New("a document was given") })
 		wants(t, name, err, fault.Unavailable, "partial")
+		err = r.x.Digests(t.Context(), "entry", november, "", func(*index.Digest) error { return errors.New("a digest was given") })
+		wants(t, name, err, fault.Unavailable, "partial")
 		_, err = r.x.Shards(t.Context(), "entry")
 		wants(t, name, err, fault.Unavailable, "partial")
 		_, err = r.x.HighestTerm(t.Context())

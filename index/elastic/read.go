@@ -252,7 +252,7 @@ func (x *Index) Shards(ctx context.Context, dataset string) ([]string, error) {
 	for part := range slices.Chunk(recorded, 200) {
 		subs := make([]sub, len(part))
 		for i, r := range part {
-			ds.learn(&shard{name: r.Shard, index: r.Index})
+			ds.learn(r.shard())
 			subs[i] = sub{[]string{r.Index}, obj{"size": 0, "track_total_hits": true}}
 		}
 		answers, err := x.msearch(ctx, "list shards of "+dataset, subs...)

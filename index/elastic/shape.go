@@ -127,22 +127,21 @@ func shapeOf(d *catalog.Dataset) *catalog.Dataset {
 }
 
 // createBody is the request that makes the index of a shard, with its aliases.
-func (ds *dataset) createBody(n names, s *shard) obj {
+func (x *Index) createBody(ds *dataset, s *shard) obj {
 	return obj{
-		"settings": obj{"index": obj{
-			"number_of_shards":           1,
-			"auto_expand_replicas":       "0-1",
+		"settings": obj{"index": x.replicas(obj{
+			"number_of_shards":           x.cfg.Shards,
 			"refresh_interval":           "-1",      // only Refresh makes visible
 			"translog.durability":        "request", // what is acknowledged is on disk
 			"max_result_window":          index.MaxLimit + 1,
 			"mapping.total_fields.limit": 1000 + 3*len(ds.fields),
-		}},
+		})},
 		"mappings": obj{
 			"dynamic":    "false",
 			"_meta":      obj{"strata": made{Format: format, Dataset: ds.d.Name, Shard: s.name, Shape: shapeOf(ds.d)}},
 			"properties": ds.mapping(),
 		},
-		"aliases": obj{n.dataset(ds.d.Name): obj{}, write(s.index): obj{}},
+		"aliases": obj{x.names.dataset(ds.d.Name): obj{}, write(s.index): obj{}},
 	}
 }
 

@@ -39,13 +39,26 @@ type shardRecord struct {
 	Dataset string `json:"dataset"`
 	Shard   string `json:"shard"`
 	Index   string `json:"index"`
+	UUID    string `json:"uuid"` // Elasticsearch's for the index: one that was restored or made again has another
+}
+
+func (r *shardRecord) shard() *shard { return &shard{name: r.Shard, index: r.Index, uuid: r.UUID} }
+
+// replicas adds to settings how many there are.
+func (x *Index) replicas(settings obj) obj {
+	if x.cfg.Replicas == nil {
+		settings["auto_expand_replicas"] = "0-1"
+	} else {
+		settings["number_of_replicas"] = *x.cfg.Replicas
+	}
+	return settings
 }
 
 // stateBody is the request that makes the state's index.
 func (x *Index) stateBody() obj {
 	keyword, long := obj{"type": "keyword"}, obj{"type": "long"}
 	return obj{
-		"settings": obj{"index": obj{"number_of_shards": 1, "auto_expand_replicas": "0-1", "translog.durability": "request"}},
+		"settings": obj{"index": x.replicas(obj{"number_of_shards": 1, "translog.durability": "request"})},
 		"mappings": obj{
 			"dynamic":    "false",
 			"_meta":      obj{"strata": made{Format: format}},
@@ -91,9 +104,29 @@ func notOurs(op, name string) error {
 		WithHint("something else wrote to that name: move or delete it (curl -X DELETE <elasticsearch>/%s), or give strata another prefix", name)
 }
 
+func notSynced(op, name string) error {
+	return fault.New(fault.Unsafe, op, "index %s would lose what it has acknowledged: its index.translog.durability is not request", name).
+		WithHint(`curl -X PUT <elasticsearch>/%s/_settings -H 'Content-Type: application/json' -d '{"index.translog.durability":null}'`, name)
+}
+
+func restored(op, name, shard string) error {
+	return fault.New(fault.Unsafe, op, "index %s of shard %s is not the one that was written to: it was restored from a snapshot, or made again", name, shard).
+		WithHint("%s", hintRestored)
+}
+
 func aliasMoved(op, alias, name string) error {
 	return fault.New(fault.Unsafe, op, "alias %s does not stand for %s", alias, name).
 		WithHint(`put it back: curl -X POST <elasticsearch>/_aliases -H 'Content-Type: application/json' -d '{"actions":[{"add":{"index":%q,"alias":%q}}]}', and take it from where it was moved to`, name, alias)
+}
+
+func aliasTaken(op, alias, name string) error {
+	return fault.New(fault.Unsafe, op, "alias %s stands for %s, which strata didn't make", alias, name).
+		WithHint(`take it away: curl -X POST <elasticsearch>/_aliases -H 'Content-Type: application/json' -d '{"actions":[{"remove":{"index":%q,"alias":%q}}]}'`, name, alias)
+}
+
+func aliasTwice(op, alias, reason string) error {
+	return fault.New(fault.Unsafe, op, "alias %s doesn't stand for one index alone: %s", alias, reason).
+		WithHint("see GET <elasticsearch>/_alias/%s, and take it from all but its own index", alias)
 }
 
 // createIndex makes an index; one that somebody made meanwhile is no error: the caller looks at it.

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"strata/catalog"
 	"strata/fault"
@@ -129,6 +130,9 @@ func readMarks(op, dataset string, docs []gotten) ([]index.Watermark, error) {
 // maxPath bounds the names in a request's path; Elasticsearch takes 4,096 bytes of a first line.
 const maxPath = 3000
 
+// lookAt is how often a Refresh looks at the indices that nothing was written to.
+const lookAt = 10 * time.Second
+
 // Refresh fulfils index.Writer.
 func (x *Index) Refresh(ctx context.Context, dataset string) error {
 	op := "refresh index of " + dataset
@@ -141,24 +145,30 @@ func (x *Index) Refresh(ctx context.Context, dataset string) error {
 		written uint64
 	}
 	var passes []pass
+	var written, known []*shard
 	ds.mu.Lock()
 	for _, s := range ds.shards {
+		known = append(known, s)
 		if w := s.written.Load(); s.refreshed.Load() < w {
-			passes = append(passes, pass{s, w})
+			passes, written = append(passes, pass{s, w}), append(written, s)
 		}
 	}
+	now := x.cfg.Now()
+	all := now.Sub(ds.looked) >= lookAt || now.Before(ds.looked)
 	ds.mu.Unlock()
-	var group []string
-	size := 0
-	for i, p := range passes {
-		group, size = append(group, p.s.index), size+len(p.s.index)+1
-		if size < maxPath && i < len(passes)-1 {
-			continue
-		}
-		if err := x.refresh(ctx, op, group); err != nil {
-			return err
-		}
-		group, size = nil, 0
+	if err := inGroups(written, func(group []*shard) error { return x.refresh(ctx, op, indices(group)) }); err != nil {
+		return err
+	}
+	if !all {
+		known = written
+	}
+	if err := inGroups(known, func(group []*shard) error { return x.same(ctx, op, group) }); err != nil {
+		return err
+	}
+	if all {
+		ds.mu.Lock()
+		ds.looked = now
+		ds.mu.Unlock()
 	}
 	for _, p := range passes {
 		for {
@@ -169,6 +179,41 @@ func (x *Index) Refresh(ctx context.Context, dataset string) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// inGroups calls do with as many shards at a time as have room in a request's path.
+func inGroups(shards []*shard, do func([]*shard) error) error {
+	from, size := 0, 0
+	for i, s := range shards {
+		if size += len(s.index) + 1; size < maxPath && i < len(shards)-1 {
+			continue
+		}
+		if err := do(shards[from : i+1]); err != nil {
+			return err
+		}
+		from, size = i+1, 0
+	}
+	return nil
+}
+
+// same refuses indices that are other ones than they were: what was acknowledged is not in them, and no write fails.
+func (x *Index) same(ctx context.Context, op string, shards []*shard) error {
+	var answer map[string]struct {
+		Settings struct {
+			UUID string `json:"index.uuid"`
+		} `json:"settings"`
+	}
+	err := x.c.call(ctx, op, request{method: http.MethodGet, path: "/" + strings.Join(indices(shards), ",") + "/_settings/index.uuid",
+		params: param("flat_settings", "true")}, &answer)
+	if err != nil {
+		return err
+	}
+	for _, s := range shards {
+		if answer[s.index].Settings.UUID != s.uuid {
+			return restored(op, s.index, s.name)
+		}
+	}
+	return nil
 }
 
 // refresh makes what was written to the indices visible. A primary that is away is no failure to Elasticsearch, only not

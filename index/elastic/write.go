@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -277,6 +279,21 @@ func (b *batch) appendWords(f *field, cell []byte) {
 	b.words = append(catalog.AppendWords(b.words, cell), '"')
 }
 
+// newer is the outcome where a document is there that Elasticsearch takes for newer. One that somebody else wrote is no reason to
+// leave strata's out.
+func newer(it *item, there *gotten) index.Outcome {
+	var is struct {
+		Own struct {
+			Version index.Version `json:"version"`
+		} `json:"_strata"`
+	}
+	if err := json.Unmarshal(there.Source, &is); err != nil || is.Own.Version < it.version {
+		return index.Outcome{Status: index.Refused, Reason: fmt.Sprintf("somebody else wrote %s of %s with version %d, which is above strata's: "+
+			"delete it (curl -X DELETE '<elasticsearch>/%[2]s/_doc/%[4]s') and apply this one again", it.id, it.shard.index, there.Version, url.PathEscape(it.id))}
+	}
+	return index.Outcome{Status: index.Newer, StoredVersion: index.Version(there.Version)}
+}
+
 // storedVersions reads what is there instead of what was refused as older.
 func (x *Index) storedVersions(ctx context.Context, op string, b *batch) error {
 	const most = 1000
@@ -290,7 +307,7 @@ func (x *Index) storedVersions(ctx context.Context, op string, b *batch) error {
 		n := min(len(asked), most)
 		docs := make([]obj, n)
 		for i, it := range asked[:n] {
-			docs[i] = obj{"_index": it.shard.index, "_id": it.id, "_source": false}
+			docs[i] = obj{"_index": it.shard.index, "_id": it.id, "_source": own + ".version"}
 		}
 		found, err := x.mget(ctx, op, request{method: "POST", path: "/_mget", body: obj{"docs": docs}}, n)
 		if err != nil {
@@ -301,7 +318,7 @@ func (x *Index) storedVersions(ctx context.Context, op string, b *batch) error {
 				return fault.New(fault.Unavailable, op, "%s was refused as older than a document that is not there", it.id).
 					WithHint("does somebody else delete documents of this index?")
 			}
-			b.out[it.at].StoredVersion = index.Version(found[i].Version)
+			b.out[it.at] = newer(it, &found[i])
 		}
 		asked = asked[n:]
 	}

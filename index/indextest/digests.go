@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
-
-	"pgregory.net/rapid"
 
 	"strata/catalog"
 	"strata/fault"
@@ -136,61 +135,64 @@ func digestKeys(t *testing.T, open Open) {
 
 // sweeps writes random documents, living and dead, some of which come back to life, and sweeps up to random bounds.
 func sweeps(t *testing.T, open Open) {
-	all := start(t, open, Entries())
-	bound := uint64(0) // they rise, as what was swept once must not come again
-	account := 0
-	rapid.Check(t, func(rt *rapid.T) {
-		s := all.with(rt)
-		account++
-		for range rapid.IntRange(1, 3).Draw(rt, "batches") {
+	s := start(t, open, Entries())
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	dice := rand.New(rand.NewPCG(seed, 3))
+	shards := []string{"entry_202611", "entry_202612"}
+	bound := uint64(0) // it rises, as what was swept once must not come again
+	for account := range 12 {
+		for range 1 + dice.IntN(3) {
 			var docs []index.Document
-			for seq := range rapid.IntRange(1, 8).Draw(rt, "documents") {
-				v := index.Version(bound + rapid.Uint64Range(1, 20).Draw(rt, "version"))
-				shard := rapid.SampledFrom([]string{"entry_202611", "entry_202612"}).Draw(rt, "shard")
-				d := Doc(s.d, shard, Entry(account, seq, 1, "2026-11-02", nil), v, rapid.Bool().Draw(rt, "dead"))
-				if d.Deleted && rapid.Bool().Draw(rt, "bare") {
+			for range 20 {
+				v := index.Version(bound + 1 + dice.Uint64N(20))
+				d := Doc(s.d, shards[dice.IntN(2)], Entry(account, dice.IntN(12), 1, "2026-11-02", nil), v, dice.IntN(2) == 0)
+				if d.Deleted && dice.IntN(2) == 0 {
 					d.After = nil
 				}
 				docs = append(docs, d)
 			}
 			s.apply(docs...)
 		}
-		read := func() map[string]index.Digest {
-			out := map[string]index.Digest{}
-			for _, shard := range []string{"entry_202611", "entry_202612"} {
-				s.ok(s.x.Digests(s.ctx, s.d.Name, shard, "", func(d *index.Digest) error {
-					out[shard+"/"+string(d.Key)] = *d
-					return nil
-				}))
-			}
-			return out
-		}
-		was := read()
-		below := index.Version(bound + rapid.Uint64Range(0, 22).Draw(rt, "bound"))
+		was := s.allDigests(shards)
+		below := index.Version(bound + dice.Uint64N(23))
 		n, err := s.x.Sweep(s.ctx, s.d.Name, below)
 		s.ok(err)
 		s.ok(s.x.Refresh(s.ctx, s.d.Name))
-		is := read()
+		is := s.allDigests(shards)
 		for id, d := range was {
 			_, there := is[id]
 			if want := !d.Deleted || d.Version >= below; there != want {
-				rt.Fatalf("%s (deleted %t, version %d) is there %t after a sweep below %d", id, d.Deleted, d.Version, there, below)
+				t.Fatalf("%s (deleted %t, version %d) is there %t after a sweep below %d", id, d.Deleted, d.Version, there, below)
 			}
 		}
 		if int(n) != len(was)-len(is) {
-			rt.Fatalf("Sweep says %d, %d are gone", n, len(was)-len(is))
+			t.Fatalf("Sweep says %d, %d are gone", n, len(was)-len(is))
 		}
 		bound = uint64(below) + 30
-	})
-	if _, err := all.x.Sweep(all.ctx, "nobody", 5); !fault.Is(err, fault.NotFound) {
+	}
+	if _, err := s.x.Sweep(s.ctx, "nobody", 5); !fault.Is(err, fault.NotFound) {
 		t.Errorf("unknown dataset: %v", err)
 	}
-	ctx, cancel := context.WithCancel(all.ctx)
+	ctx, cancel := context.WithCancel(s.ctx)
 	cancel()
-	if _, err := all.x.Sweep(ctx, all.d.Name, 5); !fault.Is(err, fault.Interrupted) {
+	if _, err := s.x.Sweep(ctx, s.d.Name, 5); !fault.Is(err, fault.Interrupted) {
 		t.Errorf("a cancelled sweep: %v", err)
 	}
-	sweepMany(t, all)
+	sweepMany(t, s)
+	sweepRevived(t, s)
+}
+
+func (s *suite) allDigests(shards []string) map[string]index.Digest {
+	s.t.Helper()
+	out := map[string]index.Digest{}
+	for _, shard := range shards {
+		s.ok(s.x.Digests(s.ctx, s.d.Name, shard, "", func(d *index.Digest) error {
+			out[shard+"/"+string(d.Key)] = *d
+			return nil
+		}))
+	}
+	return out
 }
 
 // sweepMany has more tombstones than one request or transaction takes.
@@ -214,5 +216,29 @@ func sweepMany(t *testing.T, s *suite) {
 	}))
 	if gone < many-2 || len(left) != 2 || !left["1000000,7"] || !left[catalog.Key(fmt.Sprintf("1000000,%d", many-1))] {
 		t.Errorf("swept %d of %d, left %v", gone, many-2, left)
+	}
+}
+
+// sweepRevived has tombstones that came back to life, or died again, after the last refresh.
+func sweepRevived(t *testing.T, s *suite) {
+	doc := func(seq, amount int, n uint64, gone bool) index.Document {
+		return Doc(s.d, "entry_202614", Entry(5, seq, amount, "2026-12-02", nil), index.MakeVersion(10, n), gone)
+	}
+	s.apply(doc(1, 1, 1, true), doc(2, 1, 1, true), doc(3, 1, 1, true))
+	if _, err := s.x.Apply(s.ctx, s.d.Name, []index.Document{doc(1, 2, 10, false), doc(2, 2, 11, true)}); err != nil {
+		t.Fatal(err)
+	}
+	below := index.MakeVersion(10, 11)
+	for range 2 {
+		if _, err := s.x.Sweep(s.ctx, s.d.Name, below); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.x.Get(s.ctx, s.d.Name, []string{"entry_202614/5,1", "entry_202614/5,2", "entry_202614/5,3"})
+		s.ok(err)
+		slices.SortFunc(got, func(a, b index.Stored) int { return strings.Compare(string(a.Key), string(b.Key)) })
+		if len(got) != 2 || got[0].Deleted || got[0].Version.Seq() != 10 || !got[1].Deleted || got[1].Version.Seq() != 11 {
+			t.Fatalf("after a sweep below %d: %+v", below, got)
+		}
+		s.ok(s.x.Refresh(s.ctx, s.d.Name))
 	}
 }

@@ -150,3 +150,9 @@ func benchmarkApply(b *testing.B, d *catalog.Dataset) {
 		b.Fatalf("scanned %d of %d: %v", m, n, err)
 	}
 }
+
+func BenchmarkDigests(b *testing.B) {
+	x := open(b, sqlite.Config{})
+	defer func() { _ = x.Close() }()
+	indextest.BenchDigests(b, x, 300_000)
+}
