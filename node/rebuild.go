@@ -72,9 +72,13 @@ func (n *Node) verifyGeneration(ctx context.Context, d *catalog.Dataset, x index
 	return v, nil
 }
 
-// rebuildLock is a lock of the control database that lasts as long as its connection: a process that dies gives it up.
+// rebuildLock is this process's while it applies the dataset, as it knows then whether the generation is fed; and a lock of the
+// control database, which lasts as long as its connection, keeps out one that applied it before and has not noticed.
 func (n *Node) rebuildLock(ctx context.Context, dataset string) (release func(), ok bool, err error) {
 	const op = "lock rebuild"
+	if s := n.syncNow(); s == nil || !s.Applies(dataset) {
+		return nil, false, nil
+	}
 	cdb, err := n.control(ctx)
 	if err != nil {
 		return nil, false, err

@@ -198,15 +198,15 @@ func (b *Rebuilds) start(ctx context.Context, d *catalog.Dataset) ([]index.Water
 	if len(parts) != int(d.Partitions) {
 		return nil, 0, bad("the last checkpoint has %d of its %d partitions", len(parts), d.Partitions)
 	}
+	floor := index.MakeVersion(cp.Term, cp.Seq)
 	marks := make([]index.Watermark, len(parts))
 	for i, p := range parts {
 		if p.Term != cp.Term || p.Term == 0 || p.Offset < 0 {
 			return nil, 0, bad("partition %d was opened in term %d, the last checkpoint is of term %d", i, p.Term, cp.Term)
 		}
-		marks[i] = index.Watermark{Dataset: d.Name, Partition: int32(i), Term: p.Term, Number: p.Number, Offset: p.Offset,
-			Version: index.MakeVersion(cp.Term, 0)} // below every mark's
+		marks[i] = index.Watermark{Dataset: d.Name, Partition: int32(i), Term: p.Term, Number: p.Number, Offset: p.Offset, Version: floor}
 	}
-	return marks, index.MakeVersion(cp.Term, cp.Seq), nil
+	return marks, floor, nil
 }
 
 // record writes a line of evidence.

@@ -104,6 +104,7 @@ type world struct {
 	b       *rebuild.Rebuilds
 	verdict atomic.Pointer[func(context.Context) (rebuild.Verdict, error)]
 	stopped atomic.Pointer[error]
+	early   atomic.Bool // a generation was about to answer before it had what was claimed
 }
 
 func newWorld(t *testing.T) *world {
@@ -281,12 +282,23 @@ func TestL2_a_rebuild_starts_only_where_capture_says_that_all_before_is_sent(t *
 
 func TestL4_a_generation_answers_once_it_has_what_was_claimed(t *testing.T) {
 	w := newWorld(t)
-	w.run(w.b)
+	looks := w.rebuilds(func(point string) error {
+		if point == "rebuild.switch" {
+			x, err := w.x.Open(t.Context(), w.d.Name, 2)
+			if err != nil {
+				return err
+			}
+			marks, err := x.Watermarks(t.Context(), w.d.Name)
+			w.early.Store(err != nil || marks[0].Heartbeat < 10)
+		}
+		return nil
+	})
+	w.run(looks)
 	w.start()
 	w.claim(2, 8) // of 10
 	w.filled(canal.Done)
 	w.at(rebuild.Switching)
-	localtest.Eventually(t, settle, "the handover stands", func() (bool, error) {
+	localtest.Eventually(t, settle, "the handover stands, or it has answered", func() (bool, error) {
 		marks, err := w.x.Watermarks(t.Context(), w.d.Name)
 		return err == nil && marks[0].Heartbeat == 8, err
 	})
@@ -296,6 +308,10 @@ func TestL4_a_generation_answers_once_it_has_what_was_claimed(t *testing.T) {
 	}
 	w.claim(2, 10)
 	w.at(rebuild.Done)
+	marks, err := w.x.Watermarks(t.Context(), w.d.Name)
+	if err != nil || marks[0].Heartbeat != 10 || w.early.Load() {
+		t.Fatalf("%+v, %v; it answered before it had what was claimed: %t", marks, err, w.early.Load())
+	}
 }
 
 func TestPauseAndResume(t *testing.T) {
