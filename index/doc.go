@@ -22,6 +22,31 @@
 // index is; the caller writes it only after Refresh, and a reader reads it before it searches. PutWatermark never goes
 // back: an older one is ignored.
 //
+// # Generations
+//
+// A dataset may have several indices, its generations: one serves, another may be built beside it, old ones stay until
+// somebody drops them. Generations is the Index over them, made of a Shelf, to which each is a dataset under a name of its own
+// (StoredName). The Register, a small document that a Shelf replaces by compare-and-set, decides which one serves; every other
+// sign of it (an alias for people) follows, and a step that a crash cut off is done by whoever calls it again. A dataset
+// without a register has its first generation.
+//
+// A later generation begins at a place in the topic (Start) and holds what came after it. So it is whole only once all rows were
+// sent anew after its start, and must not serve before somebody has proven that. Nothing older than its start can enter it
+// (law L2): all records after the start have versions above its Floor, as a capture leader's versions rise, and Apply takes
+// what is not above it for Newer, whoever brings it: a dead letter of before, which would raise a row that was deleted before
+// the start and so has no tombstone here. What is above the floor comes into both generations and is ordered by its version.
+//
+// A watermark is claimed of a generation, and a search may go to another one: L4 must hold through a switch. Handover comes
+// first: from then on a reader is told, per partition, the lower watermark of both. Who switches waits until the next
+// generation has all that the one before had at the handover; what was claimed earlier isn't more than that, as a reader
+// believes watermarks only if the register was the same before and after it read them. So what a process was told holds for
+// each of its later searches, in either generation. A process learns of the switch by its next call of Watermarks; what it
+// searches until then is not fed any more, and holds all that this process was told.
+//
+// A generation that was dropped while somebody reads it is an error there, upon which the search goes to the one that serves; a
+// Scan ends with the error. A generation that serves, has a Start and has lost its watermarks was deleted by hand: Ensure
+// refuses it, as what the topic has from its start on would claim rows that it lacks.
+//
 // # What it does not do
 //
 // It never sums money; it does not know Kafka or MySQL; it does not retry, but for what a server put off with "later", which

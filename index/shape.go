@@ -28,9 +28,9 @@ func CheckColumns(d *catalog.Dataset) error {
 
 // SameShape refuses a dataset for which an index that was made for another state of it can't answer: other columns, another
 // key, text columns whose words it doesn't have. Words that are no longer wanted do no harm. Errors: fault.Unsafe, with hint.
-func SameShape(was, d *catalog.Dataset, hint string) error {
+func SameShape(was, d *catalog.Dataset) error {
 	bad := func(format string, args ...any) error {
-		return fault.New(fault.Unsafe, "ensure index of "+d.Name, format, args...).WithHint("%s", hint)
+		return fault.New(fault.Unsafe, "ensure index of "+d.Name, format, args...).WithHint("make another beside it: strata sync rebuild %s", DatasetOf(d.Name))
 	}
 	same := slices.Equal(was.Key, d.Key) && slices.EqualFunc(was.Columns, d.Columns, func(a, b catalog.Column) bool {
 		return a.Name == b.Name && a.Type == b.Type

@@ -64,23 +64,24 @@ func (x *Index) check(list *problems) {
 	}
 }
 
-// metered is the search copy for whoever works with it: what is asked of it is counted.
-func (n *Node) metered() index.Index { return &meteredIndex{n.index, n.metrics, n.now} }
+// openIndex opens the search copy; what is asked of it is counted.
+func (n *Node) openIndex(ctx context.Context) error {
+	shelf, err := n.openShelf(ctx)
+	if err != nil {
+		return err
+	}
+	n.index, err = index.NewGenerations(index.GenerationsConfig{Shelf: &meteredShelf{shelf, n.metrics, n.now}, Now: n.now, At: n.at})
+	return err
+}
 
-// openIndex opens the search copy.
-func (n *Node) openIndex(ctx context.Context) (err error) {
+func (n *Node) openShelf(ctx context.Context) (index.Shelf, error) {
 	e := n.cfg.Index.Elastic
 	if e == nil {
 		n.indexKind = "sqlite"
-		n.index, err = sqlite.Open(ctx, sqlite.Config{Dir: n.IndexDir(), At: n.at})
-		return err
+		return sqlite.Open(ctx, sqlite.Config{Dir: n.IndexDir(), At: n.at})
 	}
 	n.indexKind = "elastic"
-	x, err := e.open(ctx, os.Getenv, elastic.Config{Log: n.log, Now: n.now, Observe: n.metrics.sawElastic})
-	if err == nil {
-		n.index = x
-	}
-	return err
+	return e.open(ctx, os.Getenv, elastic.Config{Log: n.log, Now: n.now, Observe: n.metrics.sawElastic})
 }
 
 // open asks the server who it is.

@@ -25,24 +25,33 @@ import (
 
 const hotRows = 8
 
-// capturer is a process of its own that captures.
+// capturer is a process of its own that captures, or has other roles.
 type capturer struct {
-	cmd *exec.Cmd
-	mu  sync.Mutex
-	log bytes.Buffer
+	cmd   *exec.Cmd
+	end   func()        // ends it, and waits until it has
+	ended chan struct{} // closed when it has
+	err   error         // of its end
+	mu    sync.Mutex
+	log   bytes.Buffer
 }
 
 // startCapturer starts the test binary as a capture process. It ends with the test, or with the test binary.
 func startCapturer(t *testing.T, cfg node.Config, server uint32) *capturer {
 	t.Helper()
 	cfg.Capture.ServerID = server
+	return startChild(t, cfg)
+}
+
+// startChild starts the test binary as a process of its own, with more in its environment.
+func startChild(t *testing.T, cfg node.Config, env ...string) *capturer {
+	t.Helper()
 	text, err := json.Marshal(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &capturer{cmd: exec.Command(os.Args[0])}
-	c.cmd.Env = append(os.Environ(), childConfig+"="+string(text))
-	c.cmd.Stderr = c
+	c.cmd.Env = append(append(os.Environ(), childConfig+"="+string(text)), env...)
+	c.cmd.Stderr, c.ended = c, make(chan struct{})
 	leash, err := c.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -50,13 +59,19 @@ func startCapturer(t *testing.T, cfg node.Config, server uint32) *capturer {
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	go func() {
+		c.err = c.cmd.Wait()
+		close(c.ended)
+	}()
+	c.end = sync.OnceFunc(func() {
 		_ = c.cmd.Process.Signal(syscall.SIGCONT)
 		_ = leash.Close()
-		if err := c.cmd.Wait(); err != nil || t.Failed() {
-			t.Logf("capture process %d: %v\n%s", c.cmd.Process.Pid, err, c.said())
+		<-c.ended
+		if c.err != nil || t.Failed() {
+			t.Logf("process %d: %v\n%s", c.cmd.Process.Pid, c.err, c.said())
 		}
 	})
+	t.Cleanup(c.end)
 	return c
 }
 

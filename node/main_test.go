@@ -9,16 +9,22 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"strata/fault"
+	"strata/local"
 	"strata/node"
 )
 
-// childConfig makes the test binary a capture process: it holds the node's configuration as JSON.
-const childConfig = "STRATA_NODE_CHILD"
+// childConfig makes the test binary a process of roles: it holds the node's configuration as JSON. childRoles names them,
+// by commas; absent: canal.
+const (
+	childConfig = "STRATA_NODE_CHILD"
+	childRoles  = "STRATA_NODE_ROLES"
+)
 
 func TestMain(m *testing.M) {
 	if text := os.Getenv(childConfig); text != "" {
@@ -31,7 +37,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runChild captures until its input ends.
+// runChild runs its roles until its input ends, or dies at the crash point of its environment.
 func runChild(text []byte) (err error) {
 	var cfg node.Config
 	if err := json.Unmarshal(text, &cfg); err != nil {
@@ -44,10 +50,16 @@ func runChild(text []byte) (err error) {
 		stop()
 	}()
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	n, err := node.Open(ctx, node.Options{Config: cfg, Log: log, Now: time.Now})
+	roles := node.Roles{Canal: true}
+	if names := os.Getenv(childRoles); names != "" {
+		if roles, err = node.ParseRoles(strings.Split(names, ",")); err != nil {
+			return err
+		}
+	}
+	n, err := node.Open(ctx, node.Options{Config: cfg, Log: log, Now: time.Now, At: local.CrashFromEnv(os.Getenv)})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	return n.Run(ctx, node.Roles{Canal: true})
+	return n.Run(ctx, roles)
 }

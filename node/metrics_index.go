@@ -22,15 +22,15 @@ func (m *metrics) observeIndex() {
 	m.elasticBytes = m.counter("strata_elastic_bulk_bytes_total", "Bytes of the bulk requests that were sent, those that were sent again too.")
 }
 
-// meteredIndex is an index whose requests are counted, of every technology in the same way.
-type meteredIndex struct {
-	index.Index
+// meteredShelf is an index whose requests are counted, of every technology in the same way, and for all generations.
+type meteredShelf struct {
+	index.Shelf
 	m   *metrics
 	now func() time.Time
 }
 
 // seen counts a request that began at a time.
-func (x *meteredIndex) seen(operation string, began time.Time, err *error) {
+func (x *meteredShelf) seen(operation string, began time.Time, err *error) {
 	outcome := "ok"
 	if *err != nil {
 		outcome = fault.KindOf(*err).String()
@@ -38,9 +38,9 @@ func (x *meteredIndex) seen(operation string, began time.Time, err *error) {
 	x.m.indexCalls.WithLabelValues(operation, outcome).Observe(x.now().Sub(began).Seconds())
 }
 
-func (x *meteredIndex) Apply(ctx context.Context, dataset string, docs []index.Document) (out []index.Outcome, err error) {
+func (x *meteredShelf) Apply(ctx context.Context, dataset string, docs []index.Document) (out []index.Outcome, err error) {
 	defer x.seen("apply", x.now(), &err)
-	if out, err = x.Index.Apply(ctx, dataset, docs); err != nil {
+	if out, err = x.Shelf.Apply(ctx, dataset, docs); err != nil {
 		return out, err
 	}
 	var by [index.Refused + 1]int
@@ -58,49 +58,49 @@ func (x *meteredIndex) Apply(ctx context.Context, dataset string, docs []index.D
 	return out, nil
 }
 
-func (x *meteredIndex) Refresh(ctx context.Context, dataset string) (err error) {
+func (x *meteredShelf) Refresh(ctx context.Context, dataset string) (err error) {
 	defer x.seen("refresh", x.now(), &err)
-	return x.Index.Refresh(ctx, dataset)
+	return x.Shelf.Refresh(ctx, dataset)
 }
 
-func (x *meteredIndex) PutWatermark(ctx context.Context, w index.Watermark) (err error) {
+func (x *meteredShelf) PutWatermark(ctx context.Context, w index.Watermark) (err error) {
 	defer x.seen("put_watermark", x.now(), &err)
-	return x.Index.PutWatermark(ctx, w)
+	return x.Shelf.PutWatermark(ctx, w)
 }
 
-func (x *meteredIndex) Watermarks(ctx context.Context, dataset string) (w []index.Watermark, err error) {
+func (x *meteredShelf) Watermarks(ctx context.Context, dataset string) (w []index.Watermark, err error) {
 	defer x.seen("watermarks", x.now(), &err)
-	return x.Index.Watermarks(ctx, dataset)
+	return x.Shelf.Watermarks(ctx, dataset)
 }
 
-func (x *meteredIndex) Search(ctx context.Context, s index.Search) (p index.Page, err error) {
+func (x *meteredShelf) Search(ctx context.Context, s index.Search) (p index.Page, err error) {
 	defer x.seen("search", x.now(), &err)
-	return x.Index.Search(ctx, s)
+	return x.Shelf.Search(ctx, s)
 }
 
-func (x *meteredIndex) Count(ctx context.Context, s index.Search) (n int64, err error) {
+func (x *meteredShelf) Count(ctx context.Context, s index.Search) (n int64, err error) {
 	defer x.seen("count", x.now(), &err)
-	return x.Index.Count(ctx, s)
+	return x.Shelf.Count(ctx, s)
 }
 
-func (x *meteredIndex) Get(ctx context.Context, dataset string, ids []string) (s []index.Stored, err error) {
+func (x *meteredShelf) Get(ctx context.Context, dataset string, ids []string) (s []index.Stored, err error) {
 	defer x.seen("get", x.now(), &err)
-	return x.Index.Get(ctx, dataset, ids)
+	return x.Shelf.Get(ctx, dataset, ids)
 }
 
-func (x *meteredIndex) Scan(ctx context.Context, dataset, shard string, after catalog.Key, f func(*index.Stored) error) (err error) {
+func (x *meteredShelf) Scan(ctx context.Context, dataset, shard string, after catalog.Key, f func(*index.Stored) error) (err error) {
 	defer x.seen("scan", x.now(), &err)
-	return x.Index.Scan(ctx, dataset, shard, after, f)
+	return x.Shelf.Scan(ctx, dataset, shard, after, f)
 }
 
-func (x *meteredIndex) Digests(ctx context.Context, dataset, shard string, after catalog.Key, f func(*index.Digest) error) (err error) {
+func (x *meteredShelf) Digests(ctx context.Context, dataset, shard string, after catalog.Key, f func(*index.Digest) error) (err error) {
 	defer x.seen("digests", x.now(), &err)
-	return x.Index.Digests(ctx, dataset, shard, after, f)
+	return x.Shelf.Digests(ctx, dataset, shard, after, f)
 }
 
-func (x *meteredIndex) Sweep(ctx context.Context, dataset string, below index.Version) (n int64, err error) {
+func (x *meteredShelf) Sweep(ctx context.Context, dataset string, below index.Version) (n int64, err error) {
 	defer x.seen("sweep", x.now(), &err)
-	return x.Index.Sweep(ctx, dataset, below)
+	return x.Shelf.Sweep(ctx, dataset, below)
 }
 
 // sawElastic is elastic.Config.Observe.

@@ -55,7 +55,7 @@ type Node struct {
 	datasets []*catalog.Dataset
 	metrics  *metrics
 	viewer   *routermysql.Viewer
-	index    index.Index
+	index    *index.Generations
 	router   *router.Router
 
 	ledgerClock func() time.Time

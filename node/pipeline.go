@@ -80,6 +80,7 @@ func (n *Node) Run(ctx context.Context, roles Roles) error {
 	}
 	if roles.Sync {
 		g.Go(func() error { return n.runSync(gctx) })
+		g.Go(func() error { return n.runRebuilds(gctx) })
 	}
 	if roles.Archive {
 		g.Go(func() error {

@@ -20,7 +20,7 @@ func (n *Node) newRouter() (*router.Router, error) {
 	if err != nil {
 		return nil, err
 	}
-	idx, err := indexsource.New(indexsource.Config{Index: n.metered(), Now: n.now})
+	idx, err := indexsource.New(indexsource.Config{Index: n.index, Now: n.now})
 	if err != nil {
 		return nil, err
 	}

@@ -77,19 +77,26 @@ func (n *Node) Verify(ctx context.Context, r VerifyRequest) (Report, error) {
 	return rep, nil
 }
 
-func (n *Node) verifyIndex(ctx context.Context, r VerifyRequest, rep *Report) error {
+// verifyConfig is what a comparison of the index needs: of all datasets, in the generations that answer.
+func (n *Node) verifyConfig(ctx context.Context) (verify.Config, error) {
 	w, err := n.liveWriter(ctx)
 	if err != nil {
-		return err
+		return verify.Config{}, err
 	}
 	key, err := n.cfg.Capture.maskKey(os.Getenv)
+	return verify.Config{
+		Datasets: n.datasets, View: n.View, Stores: map[catalog.Store]*db.DB{catalog.Live: n.live, catalog.Archive: n.archive},
+		Live: w, Index: n.index, Now: n.now, MaskKey: key,
+	}, err
+}
+
+func (n *Node) verifyIndex(ctx context.Context, r VerifyRequest, rep *Report) error {
+	cfg, err := n.verifyConfig(ctx)
 	if err != nil {
 		return err
 	}
-	out, err := verify.Verify(ctx, verify.Config{
-		Datasets: n.datasets, View: n.View, Stores: map[catalog.Store]*db.DB{catalog.Live: n.live, catalog.Archive: n.archive},
-		Live: w, Index: n.metered(), Now: n.now, Progress: r.Progress, MaskKey: key,
-	})
+	cfg.Progress = r.Progress
+	out, err := verify.Verify(ctx, cfg)
 	if err != nil {
 		return err
 	}

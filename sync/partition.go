@@ -78,7 +78,7 @@ func (p *partition) begin(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	at, same := p.stored.Offset, true
-	if at > first && at <= next {
+	if at > first && at <= next && p.stored.Heartbeat > 0 { // else it comes from no mark: a generation that is built begins there
 		if same, err = p.same(ctx, at-1); err != nil {
 			return 0, err
 		}
@@ -244,7 +244,7 @@ func (p *partition) flush(ctx context.Context) error {
 	if len(p.marks) == 0 && !newlyFrozen {
 		return nil
 	}
-	if err := p.step("sync.refresh", "sync.refreshed", func() error { return p.s.cfg.Index.Refresh(ctx, p.t.d.Name) }); err != nil {
+	if err := p.step("sync.refresh", "sync.refreshed", func() error { return p.t.index.Refresh(ctx, p.t.d.Name) }); err != nil {
 		return err
 	}
 	if n := len(p.marks); n > 0 {
@@ -253,6 +253,9 @@ func (p *partition) flush(ctx context.Context) error {
 		}
 		now := catalog.At(p.s.cfg.Now())
 		for _, m := range p.marks {
+			if p.t.building {
+				continue
+			}
 			lag := max(time.Duration(now-m.at)*time.Microsecond, 0) // the writer's clock may be ahead of ours
 			p.s.lag.add(lag)
 			p.s.cfg.Lag(lag)
@@ -275,7 +278,7 @@ func (p *partition) applyDocs(ctx context.Context) error {
 	}
 	var out []index.Outcome
 	err := p.step("sync.apply", "sync.applied", func() (err error) {
-		out, err = p.s.cfg.Index.Apply(ctx, p.t.d.Name, p.docs)
+		out, err = p.t.index.Apply(ctx, p.t.d.Name, p.docs)
 		return err
 	})
 	if err != nil {
@@ -313,7 +316,7 @@ func (p *partition) step(before, after string, do func() error) error {
 }
 
 func (p *partition) put(ctx context.Context, w index.Watermark) error {
-	err := p.step("sync.watermark", "sync.watermarked", func() error { return p.s.cfg.Index.PutWatermark(ctx, w) })
+	err := p.step("sync.watermark", "sync.watermarked", func() error { return p.t.index.PutWatermark(ctx, w) })
 	if err != nil {
 		return err
 	}
@@ -322,8 +325,12 @@ func (p *partition) put(ctx context.Context, w index.Watermark) error {
 	return nil
 }
 
-// commit tells Kafka, for people; a failure is counted and nothing more, because the watermark is what counts.
+// commit tells Kafka, for people, how far the generation that answers is; a failure is counted and nothing more, because the
+// watermark is what counts.
 func (p *partition) commit(ctx context.Context) error {
+	if p.t.building {
+		return nil
+	}
 	return p.step("sync.commit", "sync.committed", func() error {
 		if err := p.s.cfg.Feed.Commit(ctx, p.t.d.Name, p.n, p.stored.Offset, p.stored.Term); err != nil {
 			p.t.count(func(st *DatasetStats) { st.Uncommit++ })

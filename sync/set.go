@@ -28,12 +28,14 @@ const (
 // Stats of a Sync.
 type Stats struct {
 	Datasets []DatasetStats `json:"datasets"`
-	Lag      Lag            `json:"lag"` // commit to searchable, over the window since ResetLag
+	Building []DatasetStats `json:"building,omitempty"` // generations that are built beside those that serve
+	Lag      Lag            `json:"lag"`                // commit to searchable, over the window since ResetLag
 }
 
 // DatasetStats is one dataset's share. Counts are since the start of the process.
 type DatasetStats struct {
 	Dataset    string            `json:"dataset"`
+	Generation int               `json:"generation,omitempty"` // of its index
 	State      State             `json:"state"`
 	Err        string            `json:"err,omitempty"`
 	Hint       string            `json:"hint,omitempty"`
@@ -70,6 +72,10 @@ type set struct {
 	do   bool // this process is to apply it
 	busy bool // and does
 	end  context.CancelFunc
+
+	index    Target
+	building bool   // its generation is built; nobody searches it
+	beside   []*set // generations that are built beside this one
 }
 
 func newSet(d *catalog.Dataset) *set {

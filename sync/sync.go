@@ -108,7 +108,9 @@ func New(cfg Config) (*Sync, error) {
 	orElse(&cfg.Beat, beatEvery)
 	s := &Sync{cfg: cfg, budget: newBudget(len(cfg.Datasets))}
 	for _, d := range cfg.Datasets {
-		s.sets = append(s.sets, newSet(d))
+		t := newSet(d)
+		t.bind(cfg.Index, 0)
+		s.sets = append(s.sets, t)
 	}
 	return s, nil
 }
@@ -145,7 +147,7 @@ func (s *Sync) runTurns(ctx context.Context, t *set) error {
 		if err != nil {
 			return nil //nolint:nilerr // a stop was asked for
 		}
-		err = s.runSet(turn, t)
+		err = s.follow(turn, t)
 		t.rest()
 		if err != nil {
 			return err
@@ -200,10 +202,10 @@ func transient(err error) bool {
 
 // runOnce runs a dataset's partitions from their stored watermarks until the first error.
 func (s *Sync) runOnce(ctx context.Context, t *set) error {
-	if err := s.cfg.Index.Ensure(ctx, t.d); err != nil {
+	if err := t.index.Ensure(ctx, t.d); err != nil {
 		return err
 	}
-	marks, err := s.cfg.Index.Watermarks(ctx, t.d.Name)
+	marks, err := t.index.Watermarks(ctx, t.d.Name)
 	if err != nil {
 		return err
 	}
@@ -224,7 +226,9 @@ func (s *Sync) runOnce(ctx context.Context, t *set) error {
 		p := newPartition(s, t, m)
 		g.Go(func() error { return p.run(ctx) })
 	}
-	g.Go(func() error { return s.mend(ctx, t) })
+	if !t.building { // what is missing there is missing in the one that serves, too, or halts the rebuild
+		g.Go(func() error { return s.mend(ctx, t) })
+	}
 	return g.Wait()
 }
 
@@ -250,6 +254,9 @@ func (s *Sync) Stats() Stats {
 	out := Stats{Lag: s.Lag()}
 	for _, t := range s.sets {
 		out.Datasets = append(out.Datasets, t.stats())
+		for _, of := range t.built() {
+			out.Building = append(out.Building, of.stats())
+		}
 	}
 	return out
 }
@@ -260,7 +267,7 @@ func (s *Sync) Stats() Stats {
 func (s *Sync) WaitFor(ctx context.Context, dataset string, heartbeat uint64) error {
 	for _, t := range s.sets {
 		if t.d.Name == dataset {
-			return t.waitFor(ctx, heartbeat)
+			return s.waitFor(ctx, t, heartbeat)
 		}
 	}
 	return fault.New(fault.NotFound, "wait for index", "no dataset %q", dataset)

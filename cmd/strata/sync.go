@@ -13,9 +13,10 @@ import (
 
 // SyncCmd is `sync`.
 type SyncCmd struct {
-	Status SyncStatusCmd `cmd:"" help:"How far the index is, by dataset and partition; exit code 1 where something stands still."`
-	Resume SyncResumeCmd `cmd:"" help:"Let a stopped dataset go on now, once its cause is gone."`
-	Dlq    SyncDlqCmd    `cmd:"" help:"Dead letters: what no index takes, or was too large for its topic."`
+	Status  SyncStatusCmd  `cmd:"" help:"How far the index is, by dataset and partition; exit code 1 where something stands still."`
+	Resume  SyncResumeCmd  `cmd:"" help:"Let a stopped dataset go on now, once its cause is gone."`
+	Rebuild SyncRebuildCmd `cmd:"" help:"Make a dataset's index anew beside the one that answers, prove it, and switch."`
+	Dlq     SyncDlqCmd     `cmd:"" help:"Dead letters: what no index takes, or was too large for its topic."`
 }
 
 // SyncStatusCmd is `sync status`.

@@ -12,6 +12,12 @@
 // a shard that the state doesn't have has no document, and one that it has must be there. How many parts and copies an index
 // gets is in the configuration; the state has one part. An index isn't sorted by its key: that doubled what a bulk costs.
 //
+// A later generation (index.Generations) is a dataset <dataset>.<n> of its own: <prefix>-<dataset>.<n>-<period> behind
+// <prefix>-<dataset>.<n>, with its own lines in the state. The state has a document with the register, which alone decides
+// which generation answers. The alias <prefix>-<dataset> follows it, in one request, for people: strata itself never searches
+// it. A crash between the two leaves the alias behind until the switch is finished; a shard that is made meanwhile gets it by
+// the register. A dataset that the state doesn't know while indices of later generations are there is refused.
+//
 // # Document
 //
 // Its _id is index.Document.ID, or for ids above Elasticsearch's 512 bytes <shard>/%sha256-<hex>. Its _version is the
@@ -83,7 +89,7 @@
 //
 // # What it does not do
 //
-// No ranking of what matches, no sums, no altering of mappings, no deleting of indices. It doesn't
+// No ranking of what matches, no sums, no altering of mappings. It doesn't
 // see that somebody changed a cell: `strata verify` does. A state that was restored alone claims less than there is, and what
 // follows is applied again. It doesn't look at other pipelines'
 // indices: two in one Elasticsearch have two prefixes.

@@ -123,6 +123,9 @@ func (x *Index) ensureDataset(ctx context.Context, d *catalog.Dataset, there map
 		return nil, err
 	}
 	if rec == nil {
+		if err := x.lostRegister(ctx, d.Name); err != nil {
+			return nil, err
+		}
 		shape := shapeOf(d)
 		for _, is := range there {
 			if is.made != nil && is.made.Shape != nil {
@@ -285,7 +288,11 @@ func (x *Index) ensureShard(ctx context.Context, ds *dataset, name string) (*sha
 	if len(s.index) > 240 { // 255 with .write
 		return nil, fault.New(fault.Invalid, op, "the name %s is too long for an index", s.index)
 	}
-	if err := x.createIndex(ctx, op, s.index, x.createBody(ds, s)); err != nil {
+	public, err := x.public(ctx, ds.d.Name)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.createIndex(ctx, op, s.index, x.createBody(ds, s, public)); err != nil {
 		return nil, err
 	}
 	there, err := x.inventory(ctx, url.PathEscape(s.index))

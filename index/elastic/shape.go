@@ -2,7 +2,6 @@ package elastic
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -126,8 +125,12 @@ func shapeOf(d *catalog.Dataset) *catalog.Dataset {
 	return &catalog.Dataset{Name: d.Name, Table: d.Table, Columns: d.Columns, Key: d.Key, Time: d.Time, Account: d.Account, Text: d.Text}
 }
 
-// createBody is the request that makes the index of a shard, with its aliases.
-func (x *Index) createBody(ds *dataset, s *shard) obj {
+// createBody is the request that makes the index of a shard, with its aliases; public is one more, "": none.
+func (x *Index) createBody(ds *dataset, s *shard, public string) obj {
+	aliases := obj{x.names.dataset(ds.d.Name): obj{}, write(s.index): obj{}}
+	if public != "" {
+		aliases[public] = obj{}
+	}
 	return obj{
 		"settings": obj{"index": x.replicas(obj{
 			"number_of_shards":           x.cfg.Shards,
@@ -141,7 +144,7 @@ func (x *Index) createBody(ds *dataset, s *shard) obj {
 			"_meta":      obj{"strata": made{Format: format, Dataset: ds.d.Name, Shard: s.name, Shape: shapeOf(ds.d)}},
 			"properties": ds.mapping(),
 		},
-		"aliases": obj{x.names.dataset(ds.d.Name): obj{}, write(s.index): obj{}},
+		"aliases": aliases,
 	}
 }
 
@@ -163,11 +166,11 @@ func checkColumns(d *catalog.Dataset) error {
 
 // sameShape refuses a dataset of other columns than the index was made for.
 func sameShape(was, d *catalog.Dataset) error {
-	hint := fmt.Sprintf("stop strata, delete the dataset's indices and its documents in the state (POST /<prefix>.state/_delete_by_query?q=dataset:%s): the index is made again from the topic's beginning", d.Name)
 	if was.Table != d.Table {
-		return fault.New(fault.Unsafe, "ensure index of "+d.Name, "the index was made for table %s, the dataset has %s", was.Table, d.Table).WithHint("%s", hint)
+		return fault.New(fault.Unsafe, "ensure index of "+d.Name, "the index was made for table %s, the dataset has %s", was.Table, d.Table).
+			WithHint("make another beside it: strata sync rebuild %s", index.DatasetOf(d.Name))
 	}
-	return index.SameShape(was, d, hint)
+	return index.SameShape(was, d)
 }
 
 // holds reports whether what is there has all that is wanted, with equal values; there may be more.

@@ -14,6 +14,10 @@
 // of them, under the document's number, written in the document's own transaction; a tombstone has none. A Match asks it for
 // the documents of all shards. A file that was made without a text column's words is Unsafe in Ensure.
 //
+// A later generation (index.Generations) has a file of its own, <dataset>.<n>.db. generations.registry is a database with the
+// register of each dataset that has several. A file that another process has made is opened when it is first asked for; one
+// that is removed while another process has it open is there for that process until it closes it.
+//
 // # Cells
 //
 // No column has a declared type, so SQLite converts nothing. A cell is stored in a form whose SQLite order is
@@ -33,7 +37,8 @@
 //
 // An Apply that fails has rolled back every batch of its group. SQLITE_BUSY (another process writes for more than 5 s) is
 // fault.Busy; a full disk or an I/O error is Unavailable; a corrupt or foreign file is Unsafe. A file whose stored shape
-// contradicts the dataset is Unsafe in Ensure: the index is rebuilt, never altered in silence.
+// contradicts the dataset is Unsafe in Ensure: the index is rebuilt, never altered in silence. So is a dataset without a file
+// that has files of later generations, and no register that says which serves.
 //
 // # What it does not do
 //

@@ -47,6 +47,8 @@ type Index struct {
 	mu     sync.RWMutex
 	files  map[string]*file
 	closed bool
+
+	register *sql.DB // which generations there are; nil until first needed
 }
 
 var _ index.Index = (*Index)(nil)
@@ -116,28 +118,41 @@ func (x *Index) Close() error {
 		errs = append(errs, f.close())
 	}
 	x.files = map[string]*file{}
+	if x.register != nil {
+		errs = append(errs, x.register.Close())
+		x.register = nil
+	}
 	return errors.Join(errs...)
 }
 
 // Ensure fulfils index.Writer.
 func (x *Index) Ensure(ctx context.Context, d *catalog.Dataset) error {
+	if err := index.CheckColumns(d); err != nil {
+		return err
+	}
+	f, err := x.file(ctx, d.Name)
+	if err == nil {
+		return f.sameShape(d)
+	}
+	if !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	if err := x.lostRegister(ctx, d.Name); err != nil {
+		return err
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.closed {
 		return errClosed()
 	}
-	if err := index.CheckColumns(d); err != nil {
-		return err
-	}
-	if f := x.files[d.Name]; f != nil {
+	if f := x.files[d.Name]; f != nil { // another goroutine was first
 		return f.sameShape(d)
 	}
 	path := filepath.Join(x.cfg.Dir, d.Name+suffix)
 	if err := createFile(ctx, path, d); err != nil {
 		return err
 	}
-	f, err := openFile(ctx, path, x.cfg)
-	if err != nil {
+	if f, err = openFile(ctx, path, x.cfg); err != nil {
 		return err
 	}
 	x.files[d.Name] = f
@@ -173,11 +188,12 @@ func (x *Index) file(ctx context.Context, dataset string) (*file, error) {
 // opened is nil for a dataset whose file this process has not opened.
 func (x *Index) opened(dataset string) (*file, error) {
 	x.mu.RLock()
-	defer x.mu.RUnlock()
-	if x.closed {
+	f, closed := x.files[dataset], x.closed
+	x.mu.RUnlock()
+	if closed {
 		return nil, errClosed()
 	}
-	return x.files[dataset], nil
+	return f, nil
 }
 
 func errClosed() error { return fault.New(fault.Unavailable, "open index", "the index is closed") }
@@ -289,7 +305,7 @@ func shapeOf(d *catalog.Dataset) *catalog.Dataset {
 }
 
 func (f *file) sameShape(d *catalog.Dataset) error {
-	return index.SameShape(f.d, d, "stop strata and delete "+d.Name+".db* in the index folder: the index is made again from the topic's beginning")
+	return index.SameShape(f.d, d)
 }
 
 func schema(d *catalog.Dataset) []string {

@@ -25,6 +25,12 @@ type Config struct {
 	Now   func() time.Time
 }
 
+// Fitter is an Index that knows when it was made for other columns than a dataset's, and so can't answer for it.
+type Fitter interface {
+	// Fits returns nil where it can answer, and fault.Unavailable where it can't.
+	Fits(ctx context.Context, d *catalog.Dataset) error
+}
+
 // Source reads the index. It is safe for concurrent use.
 type Source struct{ cfg Config }
 
@@ -59,6 +65,11 @@ func (s *Source) Open(ctx context.Context, f router.Fetch) (router.Opened, error
 	low, err := s.reached(ctx, f)
 	if err != nil {
 		return router.Opened{}, err
+	}
+	if x, ok := s.cfg.Index.(Fitter); ok { // after the watermarks, which say which generation is searched
+		if err := x.Fits(ctx, f.Dataset); err != nil {
+			return router.Opened{}, err
+		}
 	}
 	search := index.Search{Dataset: f.Dataset.Name, Filter: f.Filter, Columns: f.Columns, After: f.After, Limit: pageRows}
 	for _, h := range f.Holdings {

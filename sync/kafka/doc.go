@@ -8,6 +8,8 @@
 // topic with another number of partitions. A broker that is away is fault.Unavailable. A record without strata's headers
 // is fault.Invalid.
 //
+// A partition that is opened twice at the same time, since two generations of an index are fed from it, is fetched twice.
+//
 // Memory: sarama holds up to 256 records and one fetch (4 MiB, or one record if it is larger) per partition.
 //
 // TLS and SASL are as package broker says.

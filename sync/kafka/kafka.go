@@ -121,11 +121,21 @@ func (f *Feed) Open(ctx context.Context, d *catalog.Dataset, partition int32, of
 	if err := ctx.Err(); err != nil {
 		return nil, fault.Wrap(fault.KindOf(err), "open topic "+topic, err)
 	}
-	pc, err := f.consumer.ConsumePartition(topic, partition, offset)
+	s := &stream{f: f, topic: topic, dataset: d.Name, partition: partition, next: offset}
+	var busy sarama.ConfigurationError
+	var err error
+	s.pc, err = f.consumer.ConsumePartition(topic, partition, offset)
+	if errors.As(err, &busy) { // it is being consumed: two generations of an index are fed from one topic
+		if s.own, err = sarama.NewConsumerFromClient(f.client); err == nil {
+			s.pc, err = s.own.ConsumePartition(topic, partition, offset)
+		}
+	}
 	if err != nil {
+		if s.own != nil {
+			err = errors.Join(err, s.own.Close())
+		}
 		return nil, f.classify(topic, partition, offset, err)
 	}
-	s := &stream{f: f, topic: topic, dataset: d.Name, partition: partition, next: offset, pc: pc}
 	s.read.Store(offset)
 	f.counts.opened(s)
 	return s, nil
@@ -174,6 +184,7 @@ type stream struct {
 	read      atomic.Int64 // next, for Stats
 	pc        sarama.PartitionConsumer
 	first     *sarama.ConsumerMessage // taken by Wait
+	own       sarama.Consumer         // of this stream alone; nil: the feed's
 	closed    bool
 }
 
@@ -267,8 +278,9 @@ func (s *stream) Close() error {
 	}
 	s.closed = true
 	s.f.counts.closed(s)
-	if err := s.pc.Close(); err != nil {
-		return fault.Wrap(fault.Unavailable, "close topic "+s.topic, err)
+	err := s.pc.Close()
+	if s.own != nil {
+		err = errors.Join(err, s.own.Close())
 	}
-	return nil
+	return fault.Wrap(fault.Unavailable, "close topic "+s.topic, err)
 }

@@ -110,8 +110,9 @@ func TestFeed(t *testing.T) {
 		b.ok(err)
 		b.ok(s.Wait(ctx))
 		b.ok(s.Wait(ctx))
-		if rs, err := s.Next(ctx, batch, nil); err != nil || rs[0].Offset != 3 {
-			t.Errorf("after Wait: %d, %v", rs[0].Offset, err)
+		waited, err := s.Next(ctx, batch, nil)
+		if err != nil || waited[0].Offset != 3 {
+			t.Errorf("after Wait: %d, %v", waited[0].Offset, err)
 		}
 		b.ok(s.Close())
 		few := batch
@@ -122,8 +123,8 @@ func TestFeed(t *testing.T) {
 		if b.ok(err); len(rs) != 1 {
 			t.Errorf("%d records for 1 byte", len(rs))
 		}
-		st := b.feed.Stats() // 17 records, then the first one
-		if st.Records != 18 || st.Bytes < 18*3 || len(st.Partitions) != 1 || st.Partitions[0] != (kafka.PartitionStats{Dataset: "entry", Partition: 1, Next: 1, End: 20}) {
+		st := b.feed.Stats() // 17 records, those after Wait, then the first one
+		if st.Records != uint64(18+len(waited)) || st.Bytes < 18*3 || len(st.Partitions) != 1 || st.Partitions[0] != (kafka.PartitionStats{Dataset: "entry", Partition: 1, Next: 1, End: 20}) {
 			t.Errorf("%+v", st)
 		}
 		b.ok(s.Close())
@@ -138,6 +139,24 @@ func TestFeed(t *testing.T) {
 		if _, _, err := b.feed.Bounds(ctx, d, 1); !fault.Is(err, fault.Unsafe) {
 			t.Errorf("another number of partitions: %v", err)
 		}
+	})
+	t.Run("A partition may be opened twice, for two generations of an index", func(t *testing.T) {
+		d := b.topic("twice", 5, good)
+		one, err := b.feed.Open(ctx, d, 1, 0)
+		b.ok(err)
+		two, err := b.feed.Open(ctx, d, 1, 2)
+		b.ok(err)
+		for s, want := range map[syncer.Stream]int64{one: 0, two: 2} {
+			rs, err := s.Next(ctx, batch, nil)
+			if b.ok(err); rs[0].Offset != want {
+				t.Errorf("offset %d, want %d", rs[0].Offset, want)
+			}
+		}
+		if st := b.feed.Stats(); len(st.Partitions) != 1 {
+			t.Errorf("%+v", st.Partitions)
+		}
+		b.ok(one.Close())
+		b.ok(two.Close())
 	})
 	t.Run("Commit leaves offset and term with the group", func(t *testing.T) {
 		b.ok(b.feed.Commit(ctx, "entry", 1, 17, 4))

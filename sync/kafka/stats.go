@@ -11,7 +11,7 @@ import (
 type Stats struct {
 	Records    uint64
 	Bytes      uint64           // of their keys and values
-	Partitions []PartitionStats // that are read now, by dataset and partition
+	Partitions []PartitionStats // that are read now, by dataset and partition, each once
 }
 
 // PartitionStats is one partition that is read.
@@ -54,5 +54,19 @@ func (f *Feed) Stats() Stats {
 	slices.SortFunc(out.Partitions, func(a, b PartitionStats) int {
 		return cmp.Or(cmp.Compare(a.Dataset, b.Dataset), cmp.Compare(a.Partition, b.Partition))
 	})
+	out.Partitions = merged(out.Partitions)
+	return out
+}
+
+// merged makes one of the streams of a partition, for several generations of an index: the one that is furthest behind.
+func merged(sorted []PartitionStats) []PartitionStats {
+	out := sorted[:0]
+	for _, p := range sorted {
+		if n := len(out); n > 0 && out[n-1].Dataset == p.Dataset && out[n-1].Partition == p.Partition {
+			out[n-1].Next, out[n-1].End = min(out[n-1].Next, p.Next), max(out[n-1].End, p.End)
+			continue
+		}
+		out = append(out, p)
+	}
 	return out
 }

@@ -1,0 +1,502 @@
+package rebuild_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"strata/canal"
+	"strata/catalog"
+	"strata/fault"
+	"strata/index"
+	"strata/index/indextest"
+	"strata/index/sqlite"
+	"strata/local"
+	"strata/local/localtest"
+	"strata/sync/rebuild"
+)
+
+const settle = 30 * time.Second
+
+// desk is what a rebuild sees of capture.
+type desk struct {
+	mu       sync.Mutex
+	state    canal.State
+	tasks    []canal.Task
+	evidence []canal.Evidence
+}
+
+func (d *desk) Load(context.Context) (canal.State, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state, nil
+}
+
+func (d *desk) Order(_ context.Context, t canal.Task) (canal.Task, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t.ID, t.State = int64(len(d.tasks)+1), canal.Queued
+	d.tasks = append(d.tasks, t)
+	return t, nil
+}
+
+func (d *desk) AllTasks(context.Context, int) ([]canal.Task, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := slices.Clone(d.tasks)
+	slices.Reverse(out)
+	return out, nil
+}
+
+func (d *desk) TaskByID(_ context.Context, id int64) (canal.Task, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if id < 1 || int(id) > len(d.tasks) {
+		return canal.Task{}, fault.New(fault.NotFound, "read task", "%d", id)
+	}
+	return d.tasks[id-1], nil
+}
+
+func (d *desk) SetWish(ctx context.Context, id int64, w canal.Wish, _ string) (canal.Task, error) {
+	t, err := d.TaskByID(ctx, id)
+	if err != nil {
+		return t, err
+	}
+	if t.State == canal.Done || t.State == canal.Failed || t.State == canal.Ended {
+		return t, fault.New(fault.Conflict, "change task", "%d is %s", id, t.State)
+	}
+	d.set(id, func(t *canal.Task) { t.Wish = w })
+	return d.TaskByID(ctx, id)
+}
+
+func (d *desk) set(id int64, f func(*canal.Task)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f(&d.tasks[id-1])
+}
+
+func (d *desk) Record(_ context.Context, e canal.Evidence) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.evidence = append(d.evidence, e)
+	return nil
+}
+
+func (d *desk) count() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.tasks)
+}
+
+// world is an index, a desk, and rebuilds over them.
+type world struct {
+	t       *testing.T
+	d       *catalog.Dataset
+	x       *index.Generations
+	desk    *desk
+	cfg     rebuild.Config
+	b       *rebuild.Rebuilds
+	verdict atomic.Pointer[func(context.Context) (rebuild.Verdict, error)]
+	stopped atomic.Pointer[error]
+	early   atomic.Bool // a generation was about to answer before it had what was claimed
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	shelf, err := sqlite.Open(t.Context(), sqlite.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, d: indextest.Entries(), desk: &desk{}}
+	w.d.Partitions = 2
+	w.desk.state = canal.State{Term: 4, Checkpoint: &canal.Checkpoint{Term: 4, Seq: 100, Parts: map[string][]canal.PartPosition{
+		w.d.Name: {{Offset: 50, Number: 40, Term: 4}, {Offset: 60, Number: 55, Term: 4}}}}}
+	if w.x, err = index.NewGenerations(index.GenerationsConfig{Shelf: shelf, Now: time.Now}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.x.Close() })
+	w.ok(w.x.Ensure(t.Context(), w.d))
+	w.claim(1, 10)
+	w.cfg = rebuild.Config{Index: w.x, Desk: w.desk, Datasets: []*catalog.Dataset{w.d}, Now: time.Now, Log: slog.New(slog.DiscardHandler), Every: 2 * time.Millisecond,
+		Verify: func(ctx context.Context, d *catalog.Dataset, x index.Reader, progress func(done, total int64)) (rebuild.Verdict, error) {
+			progress(3, 9)
+			if f := w.verdict.Load(); f != nil {
+				return (*f)(ctx)
+			}
+			return rebuild.Verdict{Rows: 9}, nil
+		},
+		Stopped: func(string, int) error {
+			if e := w.stopped.Load(); e != nil {
+				return *e
+			}
+			return nil
+		}}
+	w.b = w.rebuilds(nil)
+	return w
+}
+
+func (w *world) rebuilds(at func(string) error) *rebuild.Rebuilds {
+	w.t.Helper()
+	cfg := w.cfg
+	cfg.At = at
+	b, err := rebuild.New(cfg)
+	w.ok(err)
+	return b
+}
+
+func (w *world) ok(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err, fault.HintOf(err))
+	}
+}
+
+func (w *world) is(err error, kind fault.Kind) {
+	w.t.Helper()
+	if !fault.Is(err, kind) {
+		w.t.Fatalf("%v, want %v", err, kind)
+	}
+}
+
+// claim makes a generation as one who feeds it does, up to a heartbeat.
+func (w *world) claim(generation int, heartbeat uint64) {
+	w.t.Helper()
+	x, err := w.x.Open(w.t.Context(), w.d.Name, generation)
+	w.ok(err)
+	w.ok(x.Ensure(w.t.Context(), w.d))
+	for p := range w.d.Partitions {
+		w.ok(x.PutWatermark(w.t.Context(), index.Watermark{Dataset: w.d.Name, Partition: p, Term: 4, Heartbeat: heartbeat, Version: index.MakeVersion(4, 1000+heartbeat)}))
+	}
+}
+
+// run works on rebuilds until the test ends; what it returns comes out of the channel.
+func (w *world) run(b *rebuild.Rebuilds) (ended chan error, stop func()) {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	ended = make(chan error, 1)
+	go func() { ended <- b.Run(ctx) }()
+	w.t.Cleanup(cancel)
+	return ended, cancel
+}
+
+func (w *world) start() rebuild.Rebuild {
+	w.t.Helper()
+	r, err := w.b.Start(w.t.Context(), w.d.Name, "ann", "why not")
+	w.ok(err)
+	return r
+}
+
+// until waits until the newest rebuild is so.
+func (w *world) until(what string, cond func(r rebuild.Rebuild) bool) rebuild.Rebuild {
+	w.t.Helper()
+	var r rebuild.Rebuild
+	localtest.Eventually(w.t, settle, what, func() (bool, error) {
+		var err error
+		r, err = w.b.Look(w.t.Context(), w.d.Name)
+		return err == nil && cond(r), err
+	})
+	return r
+}
+
+func (w *world) at(p rebuild.Phase) rebuild.Rebuild {
+	w.t.Helper()
+	return w.until(string(p), func(r rebuild.Rebuild) bool { return r.Phase == p })
+}
+
+// filled ends the newest backfill.
+func (w *world) filled(state canal.TaskState) {
+	w.t.Helper()
+	r := w.until("a backfill is ordered", func(r rebuild.Rebuild) bool { return r.Task != 0 })
+	w.desk.set(r.Task, func(t *canal.Task) { t.State, t.Done, t.Total, t.Err = state, 9, 9, "" })
+}
+
+func TestSteps(t *testing.T) {
+	w := newWorld(t)
+	w.run(w.b)
+	r := w.start()
+	if r.Generation != 2 {
+		t.Fatalf("%+v", r)
+	}
+	list, err := w.x.Generations(t.Context(), w.d.Name)
+	w.ok(err)
+	if g := list[1]; g.Floor != index.MakeVersion(4, 100) || g.Start[1].Offset != 60 || g.Start[1].Number != 55 || g.Start[1].Term != 4 || g.Start[1].Heartbeat != 0 {
+		t.Fatalf("it begins at %+v", g)
+	}
+	_, err = w.b.Start(t.Context(), w.d.Name, "bob", "me too")
+	w.is(err, fault.Conflict)
+	w.claim(2, 20)
+	w.filled(canal.Done)
+	r = w.at(rebuild.Done)
+	if r.Compared != 9 || r.Who != "ann" || r.Why != "why not" || r.StartedAt.IsZero() {
+		t.Errorf("%+v", r)
+	}
+	task := w.desk.tasks[0]
+	if task.Kind != canal.Backfill || task.Dataset != w.d.Name || len(task.Shards) != 0 || task.Who != "ann" || !strings.Contains(task.Why, "why not") {
+		t.Errorf("the backfill is %+v", task)
+	}
+	w.is(w.b.Drop(t.Context(), w.d.Name, 2, "ann", ""), fault.Conflict)
+	w.ok(w.b.Drop(t.Context(), w.d.Name, 1, "ann", "old"))
+	lines, err := w.b.List(t.Context())
+	w.ok(err)
+	if len(lines) != 1 || lines[0].Number != 2 || lines[0].State != index.Serving || lines[0].Rebuild.Phase != rebuild.Done {
+		t.Errorf("%+v", lines)
+	}
+	if len(w.desk.evidence) < 3 {
+		t.Errorf("evidence %+v", w.desk.evidence)
+	}
+	_, err = w.b.Pause(t.Context(), w.d.Name, "ann")
+	w.is(err, fault.NotFound)
+	_, err = w.b.Start(t.Context(), "nothing", "ann", "")
+	w.is(err, fault.NotFound)
+	_, err = w.b.Look(t.Context(), "nothing")
+	w.is(err, fault.NotFound)
+}
+
+func TestL2_a_rebuild_starts_only_where_capture_says_that_all_before_is_sent(t *testing.T) {
+	w := newWorld(t)
+	parts := w.desk.state.Checkpoint.Parts
+	for name, cp := range map[string]*canal.Checkpoint{
+		"nothing captured":             nil,
+		"not this dataset":             {Term: 4, Seq: 9},
+		"a partition too few":          {Term: 4, Seq: 9, Parts: map[string][]canal.PartPosition{w.d.Name: parts[w.d.Name][:1]}},
+		"stopped":                      {Term: 4, Seq: 9, Parts: parts, Stopped: map[string]canal.Stopped{w.d.Name: {Reason: "gone"}}},
+		"not opened in this term":      {Term: 5, Seq: 9, Parts: parts},
+		"nothing of it was ever acked": {Term: 4, Seq: 9, Parts: map[string][]canal.PartPosition{w.d.Name: {{Offset: -1, Term: 4}, {Offset: 3, Term: 4}}}},
+	} {
+		w.desk.state.Checkpoint = cp
+		_, err := w.b.Start(t.Context(), w.d.Name, "ann", "")
+		if !fault.Is(err, fault.Unavailable) || fault.HintOf(err) == "" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	list, err := w.x.Generations(t.Context(), w.d.Name)
+	if err != nil || len(list) != 1 {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
+func TestL4_a_generation_answers_once_it_has_what_was_claimed(t *testing.T) {
+	w := newWorld(t)
+	looks := w.rebuilds(func(point string) error {
+		if point == "rebuild.switch" {
+			x, err := w.x.Open(t.Context(), w.d.Name, 2)
+			if err != nil {
+				return err
+			}
+			marks, err := x.Watermarks(t.Context(), w.d.Name)
+			w.early.Store(err != nil || marks[0].Heartbeat < 10)
+		}
+		return nil
+	})
+	w.run(looks)
+	w.start()
+	w.claim(2, 8) // of 10
+	w.filled(canal.Done)
+	w.at(rebuild.Switching)
+	localtest.Eventually(t, settle, "the handover stands, or it has answered", func() (bool, error) {
+		marks, err := w.x.Watermarks(t.Context(), w.d.Name)
+		return err == nil && marks[0].Heartbeat == 8, err
+	})
+	list, err := w.x.Generations(t.Context(), w.d.Name)
+	if err != nil || list[0].State != index.Serving {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	w.claim(2, 10)
+	w.at(rebuild.Done)
+	marks, err := w.x.Watermarks(t.Context(), w.d.Name)
+	if err != nil || marks[0].Heartbeat != 10 || w.early.Load() {
+		t.Fatalf("%+v, %v; it answered before it had what was claimed: %t", marks, err, w.early.Load())
+	}
+}
+
+func TestPauseAndResume(t *testing.T) {
+	w := newWorld(t)
+	w.run(w.b)
+	w.start()
+	w.claim(2, 20)
+	task := w.until("a backfill is ordered", func(r rebuild.Rebuild) bool { return r.Task != 0 }).Task
+	wish := func() canal.Wish { t, _ := w.desk.TaskByID(w.t.Context(), task); return t.Wish }
+	r, err := w.b.Pause(t.Context(), w.d.Name, "bob")
+	if w.ok(err); !r.Paused || wish() != canal.Pause {
+		t.Fatalf("%+v, wish %q", r, wish())
+	}
+	w.desk.set(task, func(t *canal.Task) { t.Done, t.Total = 4, 9 })
+	if r := w.until("progress", func(r rebuild.Rebuild) bool { return r.Rows == 4 }); r.Phase != rebuild.Filling || r.Total != 9 {
+		t.Errorf("%+v", r)
+	}
+	_, err = w.b.Resume(t.Context(), w.d.Name, "bob")
+	if w.ok(err); wish() != canal.Run {
+		t.Fatalf("wish %q", wish())
+	}
+	// A comparison that is under way ends when it is to rest, and begins anew.
+	begun, held := make(chan struct{}, 9), make(chan struct{})
+	hold := func(ctx context.Context) (rebuild.Verdict, error) {
+		begun <- struct{}{}
+		select {
+		case <-ctx.Done():
+			return rebuild.Verdict{}, fault.Wrap(fault.Interrupted, "verify", ctx.Err())
+		case <-held:
+			return rebuild.Verdict{Rows: 9}, nil
+		}
+	}
+	w.verdict.Store(&hold)
+	w.filled(canal.Done)
+	<-begun
+	w.until("progress", func(r rebuild.Rebuild) bool { return r.Rows == 3 && r.Total == 9 })
+	_, err = w.b.Pause(t.Context(), w.d.Name, "bob")
+	w.ok(err)
+	close(held)
+	_, err = w.b.Resume(t.Context(), w.d.Name, "bob")
+	w.ok(err)
+	w.at(rebuild.Done)
+	if w.desk.count() != 1 {
+		t.Errorf("%d backfills", w.desk.count())
+	}
+}
+
+func TestHalts(t *testing.T) {
+	w := newWorld(t)
+	w.run(w.b)
+	w.start()
+	halted := func(text string) {
+		t.Helper()
+		r := w.until("it halts: "+text, func(r rebuild.Rebuild) bool { return r.Halted() })
+		if !strings.Contains(r.Err, text) || r.Hint == "" {
+			t.Fatalf("%q (%s)", r.Err, r.Hint)
+		}
+	}
+	resume := func() {
+		t.Helper()
+		_, err := w.b.Resume(t.Context(), w.d.Name, "ann")
+		w.ok(err)
+	}
+	w.filled(canal.Failed)
+	halted("backfill 1 is failed")
+	resume()
+	w.until("another backfill is ordered", func(r rebuild.Rebuild) bool { return r.Task == 2 })
+	var stop error = fault.New(fault.Unsafe, "feed", "refused").WithHint("correct it")
+	w.stopped.Store(&stop)
+	halted("refused")
+	w.stopped.Store(nil)
+	resume()
+	list, err := w.x.Generations(t.Context(), w.d.Name)
+	if w.ok(err); list[1].Tries != 2 {
+		t.Errorf("those who feed it are told %d times to try again", list[1].Tries)
+	}
+	differs := func(context.Context) (rebuild.Verdict, error) {
+		return rebuild.Verdict{Rows: 9, Differences: 2, First: "row 7"}, nil
+	}
+	w.verdict.Store(&differs)
+	w.claim(2, 20)
+	w.filled(canal.Done)
+	halted("row 7")
+	var tries atomic.Int64
+	away := func(context.Context) (rebuild.Verdict, error) {
+		if tries.Add(1) < 3 {
+			return rebuild.Verdict{}, fault.New(fault.Unavailable, "verify", "away")
+		}
+		return rebuild.Verdict{Rows: 9}, nil
+	}
+	w.verdict.Store(&away)
+	resume()
+	w.at(rebuild.Done)
+	if w.desk.count() != 2 {
+		t.Errorf("%d backfills", w.desk.count())
+	}
+}
+
+func TestAbort(t *testing.T) {
+	for _, p := range []rebuild.Phase{rebuild.Filling, rebuild.Verifying, rebuild.Switching} {
+		t.Run(string(p), func(t *testing.T) {
+			w := newWorld(t)
+			ended, stop := w.run(w.b)
+			w.start()
+			w.claim(2, 8)
+			hold := func(ctx context.Context) (rebuild.Verdict, error) {
+				<-ctx.Done()
+				return rebuild.Verdict{}, ctx.Err()
+			}
+			if p == rebuild.Verifying {
+				w.verdict.Store(&hold)
+			}
+			if p != rebuild.Filling {
+				w.filled(canal.Done)
+			}
+			w.until("the backfill is known", func(r rebuild.Rebuild) bool { return r.Task != 0 })
+			w.at(p)
+			_, err := w.b.Abort(t.Context(), w.d.Name, "ann", "no more")
+			w.ok(err)
+			list, err := w.x.Generations(t.Context(), w.d.Name)
+			if err != nil || len(list) != 1 || list[0].State != index.Serving {
+				t.Fatalf("%+v, %v", list, err)
+			}
+			if task, _ := w.desk.TaskByID(t.Context(), 1); p == rebuild.Filling && task.Wish != canal.End {
+				t.Errorf("the backfill is wanted: %+v", task)
+			}
+			w.verdict.Store(nil)
+			if r := w.start(); r.Generation != 3 {
+				t.Errorf("%+v", r)
+			}
+			w.claim(3, 20)
+			w.filled(canal.Done)
+			w.at(rebuild.Done)
+			stop()
+			w.ok(<-ended)
+		})
+	}
+}
+
+// TestCrash dies at every point, at the first and at the second hit, and another process goes on.
+func TestCrash(t *testing.T) {
+	for _, point := range rebuild.CrashPoints() {
+		for nth := 1; nth <= 2; nth++ {
+			t.Run(point, func(t *testing.T) {
+				w := newWorld(t)
+				trap := local.NewTrap(point, nth)
+				dies := w.rebuilds(trap.At)
+				ended, stop := w.run(dies)
+				_, err := dies.Start(t.Context(), w.d.Name, "ann", "")
+				if errors.Is(err, local.ErrCrash) && point == "rebuild.begin" {
+					w.start()
+				} else if err != nil && !errors.Is(err, local.ErrCrash) {
+					t.Fatal(err)
+				}
+				w.claim(2, 20)
+				heir := w.b
+				died := false
+				for r, err := heir.Look(t.Context(), w.d.Name); err == nil && r.Phase != rebuild.Done && !died; r, err = heir.Look(t.Context(), w.d.Name) {
+					select {
+					case err := <-ended:
+						if died = errors.Is(err, local.ErrCrash); !died {
+							t.Fatal(err)
+						}
+					default:
+					}
+					if r.Task != 0 {
+						w.filled(canal.Done)
+					}
+				}
+				stop()
+				w.run(heir)
+				w.filled(canal.Done)
+				r := w.at(rebuild.Done)
+				if r.Generation != 2 || w.desk.count() != 1 {
+					t.Errorf("generation %d, %d backfills", r.Generation, w.desk.count())
+				}
+				if err := dies.Drop(t.Context(), w.d.Name, 1, "ann", ""); err != nil && !errors.Is(err, local.ErrCrash) {
+					t.Fatal(err)
+				}
+				w.ok(heir.Drop(t.Context(), w.d.Name, 1, "ann", ""))
+				list, err := w.x.Generations(t.Context(), w.d.Name)
+				if err != nil || len(list) != 1 || list[0].Number != 2 {
+					t.Errorf("%+v, %v", list, err)
+				}
+			})
+		}
+	}
+}
