@@ -42,6 +42,10 @@
 // loaded anew); the next mark stores the thawed watermark. A gap just before such a resume freezes again, and one that was
 // found after the repair had begun (a mark lowered the claim) outlives it.
 //
+// A topic that was made anew has the whole source when its resume says so, but the deletes that went with the old one are in
+// neither. So the watermark stays frozen until the index was looked through: keys of documents that live and are older than the
+// new topic's first record go to the leader, and when it has answered for them and that was read, the next mark thaws it.
+//
 // With Tasks the repair is ordered from canal's desk, once for each gap: a rewind to the lowest frozen watermark's GTID; where
 // that has failed (the binlog is gone), or no mark was ever applied, a backfill that says what it lacks. Not while a task of the
 // dataset is open, nor while canal has it stopped, which has a repair of its own, nor before the partition was read to where its

@@ -63,6 +63,8 @@ type set struct {
 	err     error
 	behind  map[int32]bool          // while stopped: partitions that have not got through anything since
 	resumed DatasetStats            // as it was when somebody last resumed it
+	first   []index.Version         // by partition whose topic was made anew: of its first record
+	clean   map[int32]bool          // partitions of such a topic that may thaw
 	wake    chan struct{}           // somebody wants it to go on
 	doubts  map[int32]index.Version // stored watermarks whose place in the topic was in doubt
 
@@ -151,6 +153,7 @@ func (t *set) resume() {
 func (t *set) start(from []index.Watermark) {
 	t.update(func() {
 		t.marks, t.at = slices.Clone(from), make([]int64, len(from))
+		t.first, t.clean = make([]index.Version, len(from)), map[int32]bool{}
 		for i := range from {
 			t.at[i] = from[i].Offset
 		}
@@ -209,6 +212,39 @@ func (t *set) doubt(stored index.Watermark) bool {
 	}
 	t.doubts[stored.Partition] = stored.Version
 	return true
+}
+
+// begins notes the first record of a topic that was made anew.
+func (t *set) begins(partition int32, v index.Version) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.first[partition] = v
+}
+
+// born is the version from which on everything was sent to the new topic.
+func (t *set) born(partitions []int32) (v index.Version) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range partitions {
+		v = max(v, t.first[p])
+	}
+	return v
+}
+
+// settled lets partitions thaw whose topic was made anew: the index has nothing of the old one that isn't known.
+func (t *set) settled(partitions []int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range partitions {
+		t.clean[p] = true
+	}
+}
+
+// isClean reports whether a partition may thaw.
+func (t *set) isClean(partition int32) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.clean[partition]
 }
 
 // live reports whether what is searchable is nearly as new as the source: a dataset that is, comes before those with a backlog.
