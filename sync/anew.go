@@ -38,6 +38,8 @@ func (s *Sync) settle(ctx context.Context, t *set, old *settling) error {
 	var parts []int32
 	for _, m := range t.stats().Partitions {
 		switch {
+		case t.readTo(m.Partition) < 0:
+			return nil // it may be another topic's, too
 		case m.Frozen == wholeAgain:
 			parts = append(parts, m.Partition)
 		case strings.HasPrefix(m.Frozen, madeAnew):

@@ -41,6 +41,7 @@ type partition struct {
 	docs    []index.Document
 	of      []int // the docs' records
 	refused []refusal
+	unread  int // of the refused: records that can't be read
 	marks   []pending
 	ahead   ahead
 }
@@ -57,6 +58,7 @@ func (p *partition) run(ctx context.Context) (err error) {
 		return err
 	}
 	p.anew = strings.HasPrefix(p.tally.frozen, madeAnew)
+	p.t.read(p.n, from)
 	stream, err := p.s.cfg.Feed.Open(ctx, p.t.d, p.n, from)
 	if err != nil {
 		return err
@@ -242,7 +244,7 @@ func (p *partition) takeChange(i int) error {
 
 // flush writes in this order: documents, letters, refresh, watermark, offset. Each step makes the next one true.
 func (p *partition) flush(ctx context.Context) error {
-	p.t.count(func(st *DatasetStats) { st.Documents += int64(len(p.docs) + len(p.refused)) })
+	p.unread = len(p.refused) // so far
 	if err := p.applyDocs(ctx); err != nil {
 		return err
 	}
@@ -252,7 +254,9 @@ func (p *partition) flush(ctx context.Context) error {
 	if err := p.foreign(); err != nil {
 		return err
 	}
-	p.t.count(func(st *DatasetStats) { st.Batches++ })
+	p.t.count(func(st *DatasetStats) {
+		st.Batches, st.Documents = st.Batches+1, st.Documents+int64(len(p.docs)+p.unread)
+	})
 	p.t.through(p.n)
 	newlyFrozen := p.tally.frozen != "" && p.tally.frozen != p.stored.Frozen
 	if len(p.marks) == 0 && !newlyFrozen {

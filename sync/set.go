@@ -58,7 +58,7 @@ type set struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced with every change that a waiter cares for
 	marks   []index.Watermark
-	at      []int64 // by partition: the next offset to be read
+	at      []int64 // by partition: the next offset to be read; -1: it has not begun
 	st      DatasetStats
 	err     error
 	behind  map[int32]bool          // while stopped: partitions that have not got through anything since
@@ -155,7 +155,7 @@ func (t *set) start(from []index.Watermark) {
 		t.marks, t.at = slices.Clone(from), make([]int64, len(from))
 		t.first, t.clean = make([]index.Version, len(from)), map[int32]bool{}
 		for i := range from {
-			t.at[i] = from[i].Offset
+			t.at[i] = -1 // it has not begun
 		}
 		if t.st.State == Stopped {
 			t.behind = map[int32]bool{}
@@ -255,19 +255,18 @@ func (t *set) live(now time.Time) bool {
 	return !slices.ContainsFunc(t.marks, func(m index.Watermark) bool { return m.At < oldest })
 }
 
-// refusals counts letters and documents since the dataset was last resumed.
-func (t *set) refusals() (letters, documents int64) {
+// reserve counts n letters more, of the next documents, unless they are too many for the dataset's documents, and returns both
+// since it was last resumed. Its partitions send at the same time, so letters are counted before they are sent; negative: they
+// were not.
+func (t *set) reserve(n, next int64) (letters, documents int64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.st.Letters - t.resumed.Letters, t.st.Documents - t.resumed.Documents
-}
-
-// lettered counts letters and reports whether they are the first.
-func (t *set) lettered(n int64) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	letters, documents = t.st.Letters-t.resumed.Letters+n, t.st.Documents-t.resumed.Documents+next
+	if n > 0 && (letters > mostLetters || letters > fewLetters && 10*letters > documents) {
+		return letters, documents, false
+	}
 	t.st.Letters += n
-	return t.st.Letters == n
+	return letters, documents, true
 }
 
 func (t *set) stop(state State, err error) {
