@@ -46,7 +46,7 @@ func (n *Node) runSync(ctx context.Context) (err error) {
 	}
 	board := &syncBoard{Reports: reports, open: map[string]int64{}}
 	cfg := syncer.Config{Index: n.index, Feed: feed, Datasets: n.datasets, Now: n.now, Log: n.log, At: n.at, Lag: n.metrics.sawLag,
-		Letters: letters.Outbox, Board: board, Holder: n.holder()}
+		Letters: letters.Outbox, Documents: n.index, Board: board, Holder: n.holder()}
 	if n.cfg.Sync.RepairGaps == nil || *n.cfg.Sync.RepairGaps {
 		if cfg.Tasks, err = n.Desk(ctx); err != nil {
 			return err

@@ -90,6 +90,10 @@ func (n *Node) SyncState(ctx context.Context) (SyncState, error) {
 	if err != nil {
 		return out, err
 	}
+	holders, err := reports.Holders(ctx)
+	if err != nil {
+		return out, err
+	}
 	for _, p := range processes {
 		out.Processes = append(out.Processes, SyncProcess{p.Holder, p.Age.Milliseconds()})
 	}
@@ -99,7 +103,7 @@ func (n *Node) SyncState(ctx context.Context) (SyncState, error) {
 	}
 	defer func() { _ = sink.Close() }() // only asked
 	for _, s := range n.specs() {
-		d := reported(s.Name, processes)
+		d := reported(s.Name, holders[s.Name], processes)
 		if err := n.addPartitions(ctx, &d, sink, int32(s.Partitions)); err != nil {
 			return out, err
 		}
@@ -108,17 +112,17 @@ func (n *Node) SyncState(ctx context.Context) (SyncState, error) {
 	return out, nil
 }
 
-// reported is what the process that applies a dataset says of it.
-func reported(dataset string, processes []synccontrol.Process) SyncDataset {
+// reported is what the process that has the dataset's lease says of it.
+func reported(dataset, holder string, processes []synccontrol.Process) SyncDataset {
 	out := SyncDataset{Dataset: dataset, State: Absent, OpenLetters: -1, LagMs: -1, Partitions: []SyncPartition{}}
-	for _, p := range processes { // the newest first
-		if p.Age > Silent {
-			break
+	for _, p := range processes {
+		if holder == "" || p.Holder != holder || p.Age > Silent {
+			continue
 		}
+		out.State, out.Holder = syncer.Starting, holder
 		for _, d := range p.Stats.Datasets {
-			if d.Dataset == dataset && d.State != syncer.Waiting {
-				out.State, out.Holder, out.Err, out.Hint, out.OpenLetters = d.State, p.Holder, d.Err, d.Hint, d.Open
-				return out
+			if d.Dataset == dataset && d.State != syncer.Waiting { // else it has just taken over
+				out.State, out.Err, out.Hint, out.OpenLetters = d.State, d.Err, d.Hint, d.Open
 			}
 		}
 	}

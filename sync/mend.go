@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,6 +25,9 @@ type Tasks interface {
 	AllTasks(ctx context.Context, limit int) ([]canal.Task, error)
 	// Order stores a task as Queued, with a line of evidence.
 	Order(ctx context.Context, t canal.Task) (canal.Task, error)
+	// AddKeys gives keys of rows to the leader, which sends them anew; Left counts those that wait, of any task for task 0.
+	AddKeys(ctx context.Context, keys []canal.RepairKey, who, why string) error
+	Left(ctx context.Context, task int64) (int64, error)
 	// Load returns what the leader last saved.
 	Load(ctx context.Context) (canal.State, error)
 }
@@ -36,14 +40,14 @@ func (s *Sync) mend(ctx context.Context, t *set) error {
 	tick := time.NewTicker(s.cfg.Mend)
 	defer tick.Stop()
 	seen := map[int32]int64{} // where the topic ended when a partition was first seen frozen
-	quiet := false
+	quiet, old := false, settling{}
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return nil
 		}
-		err := s.order(ctx, t, seen)
+		err := errors.Join(s.order(ctx, t, seen), s.settle(ctx, t, &old))
 		if err != nil && ctx.Err() == nil && !quiet {
 			s.cfg.Log.Warn("a repair can't be ordered, it is tried again", "dataset", t.d.Name, "err", err, "hint", fault.HintOf(err))
 		}
@@ -55,7 +59,7 @@ func (s *Sync) mend(ctx context.Context, t *set) error {
 func (s *Sync) order(ctx context.Context, t *set, seen map[int32]int64) error {
 	var frozen []index.Watermark
 	for _, m := range t.stats().Partitions {
-		if m.Frozen == "" {
+		if m.Frozen == "" || m.Frozen == wholeAgain {
 			delete(seen, m.Partition)
 			continue
 		}

@@ -17,6 +17,21 @@ type memTasks struct {
 	mu    sync.Mutex
 	tasks []canal.Task // oldest first
 	state canal.State
+	keys  []canal.RepairKey // that wait
+	asked []canal.RepairKey
+}
+
+func (m *memTasks) AddKeys(_ context.Context, keys []canal.RepairKey, _, _ string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.keys, m.asked = append(m.keys, keys...), append(m.asked, keys...)
+	return nil
+}
+
+func (m *memTasks) Left(context.Context, int64) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return int64(len(m.keys)), nil
 }
 
 func (m *memTasks) AllTasks(context.Context, int) ([]canal.Task, error) {
@@ -70,14 +85,14 @@ func TestL3_the_repair_of_a_gap_is_ordered_once(t *testing.T) {
 	p := l.change('c', entry(1, 1, 10))
 	l.mark(time.Now())
 	l.numbers[p]++ // the update that is lost
-	r := runWith(t, func(c *Config) { c.Index, c.Tasks = x, desk }, f, d)
+	r := runWith(t, func(c *Config) { c.Index, c.Documents, c.Tasks = x, x, desk }, f, d)
 	r.fails(t, d.Name, l.mark(time.Now()))
 	got := desk.wait(t, 1)[0]
 	if got.Kind != canal.Rewind || got.Dataset != d.Name || got.GTID != "0-1-1" || got.Who != "sync" || !strings.Contains(got.Why, "number 3 is missing") {
 		t.Errorf("ordered %+v", got)
 	}
 	r.stop(t) // and a new process orders nothing again
-	r = runWith(t, func(c *Config) { c.Index, c.Tasks = x, desk }, f, d)
+	r = runWith(t, func(c *Config) { c.Index, c.Documents, c.Tasks = x, x, desk }, f, d)
 	r.fails(t, d.Name, l.beat)
 	desk.set(0, canal.Failed)
 	got = desk.wait(t, 2)[0]

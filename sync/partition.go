@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"strata/canal"
@@ -32,6 +33,7 @@ type partition struct {
 	t       *set
 	n       int32
 	tally   tally
+	anew    bool            // the next record is the first of a topic that was made anew
 	stored  index.Watermark // as the index has it
 	last    canal.Header    // of the last record taken: its version orders what is written about it
 	decode  *Decoder
@@ -39,6 +41,7 @@ type partition struct {
 	docs    []index.Document
 	of      []int // the docs' records
 	refused []refusal
+	unread  int // of the refused: records that can't be read
 	marks   []pending
 	ahead   ahead
 }
@@ -54,6 +57,8 @@ func (p *partition) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	p.anew = strings.HasPrefix(p.tally.frozen, madeAnew)
+	p.t.read(p.n, from)
 	stream, err := p.s.cfg.Feed.Open(ctx, p.t.d, p.n, from)
 	if err != nil {
 		return err
@@ -87,9 +92,9 @@ func (p *partition) begin(ctx context.Context) (int64, error) {
 	case at < first:
 		p.tally.freeze("offsets %d to %d are gone from the topic", at, first-1)
 	case at > next:
-		p.tally.freeze("the topic was made anew, or cut: it ends at offset %d and had been read up to %d", next, at)
+		p.tally.frozen = fmt.Sprintf(madeAnew+", or cut: it ends at offset %d and had been read up to %d", next, at)
 	case !same:
-		p.tally.freeze("the topic was made anew: before offset %d stands another record than was read there", at)
+		p.tally.frozen = fmt.Sprintf(madeAnew+": before offset %d stands another record than was read there", at)
 	default:
 		if at == next {
 			p.t.through(p.n)
@@ -98,6 +103,9 @@ func (p *partition) begin(ctx context.Context) (int64, error) {
 	}
 	w := p.stored
 	w.Frozen, w.Offset, w.Version = p.tally.frozen, first, w.Version+1
+	if at >= first {
+		p.tally.number, w.Number = 0, 0 // another topic counts from its beginning
+	}
 	if err := p.put(ctx, w); err != nil {
 		return 0, err
 	}
@@ -150,6 +158,11 @@ func (p *partition) batch(ctx context.Context, stream Stream) error {
 func (p *partition) take() error {
 	p.docs, p.of, p.refused, p.marks = p.docs[:0], p.of[:0], p.refused[:0], p.marks[:0]
 	var drops, twice int64
+	if p.anew {
+		h := &p.records[0].Header
+		p.t.begins(p.n, index.MakeVersion(h.Term, h.Seq))
+		p.anew = false
+	}
 	for i := range p.records {
 		r := &p.records[i]
 		v, err := p.tally.take(r)
@@ -199,6 +212,9 @@ func (p *partition) takeMark(r *canal.Record) error {
 		return fault.Wrap(fault.Invalid, "parse mark", err)
 	}
 	p.tally.claim(m.Heartbeat)
+	if p.tally.frozen == wholeAgain && p.t.isClean(p.n) {
+		p.tally.frozen, p.tally.later = p.tally.later, ""
+	}
 	if p.tally.frozen != "" {
 		return nil
 	}
@@ -228,7 +244,7 @@ func (p *partition) takeChange(i int) error {
 
 // flush writes in this order: documents, letters, refresh, watermark, offset. Each step makes the next one true.
 func (p *partition) flush(ctx context.Context) error {
-	p.t.count(func(st *DatasetStats) { st.Documents += int64(len(p.docs) + len(p.refused)) })
+	p.unread = len(p.refused) // so far
 	if err := p.applyDocs(ctx); err != nil {
 		return err
 	}
@@ -238,7 +254,9 @@ func (p *partition) flush(ctx context.Context) error {
 	if err := p.foreign(); err != nil {
 		return err
 	}
-	p.t.count(func(st *DatasetStats) { st.Batches++ })
+	p.t.count(func(st *DatasetStats) {
+		st.Batches, st.Documents = st.Batches+1, st.Documents+int64(len(p.docs)+p.unread)
+	})
 	p.t.through(p.n)
 	newlyFrozen := p.tally.frozen != "" && p.tally.frozen != p.stored.Frozen
 	if len(p.marks) == 0 && !newlyFrozen {

@@ -40,6 +40,33 @@ func (l *leader) repaired() {
 	}
 }
 
+// settles answers for the rows that went with a topic which was made anew; until then its dataset stays frozen.
+func (l *leader) settles(t *testing.T, r *rig, desk *memTasks) {
+	t.Helper()
+	var keys []canal.RepairKey
+	localtest.Eventually(t, 30*time.Second, "the rows of the old topic are asked for", func() (bool, error) {
+		l.mark(time.Now())
+		desk.mu.Lock()
+		defer desk.mu.Unlock()
+		keys = desk.asked
+		return len(keys) > 0, nil
+	})
+	if len(keys) != 1 || keys[0].Key != "9,9" || keys[0].Shard != "entry_202611" {
+		t.Fatalf("asked for %+v", keys)
+	}
+	if err := r.fails(t, l.d.Name, l.mark(time.Now())); !strings.Contains(err.Error(), "rows that went with the old one are looked for") {
+		t.Fatal(err)
+	}
+	l.absent(entry(9, 9, 0))
+	desk.mu.Lock()
+	desk.keys = nil
+	desk.mu.Unlock()
+	localtest.Eventually(t, 30*time.Second, "the dataset thaws", func() (bool, error) {
+		l.mark(time.Now())
+		return r.Stats().Datasets[0].State == Running, nil
+	})
+}
+
 // thaws waits until a dataset that is frozen gets to the heartbeat after all.
 func thaws(t *testing.T, r *rig, dataset string, beat uint64) {
 	t.Helper()

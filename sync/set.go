@@ -60,11 +60,13 @@ type set struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced with every change that a waiter cares for
 	marks   []index.Watermark
-	at      []int64 // by partition: the next offset to be read
+	at      []int64 // by partition: the next offset to be read; -1: it has not begun
 	st      DatasetStats
 	err     error
 	behind  map[int32]bool          // while stopped: partitions that have not got through anything since
 	resumed DatasetStats            // as it was when somebody last resumed it
+	first   []index.Version         // by partition whose topic was made anew: of its first record
+	clean   map[int32]bool          // partitions of such a topic that may thaw
 	wake    chan struct{}           // somebody wants it to go on
 	doubts  map[int32]index.Version // stored watermarks whose place in the topic was in doubt
 
@@ -157,8 +159,9 @@ func (t *set) resume() {
 func (t *set) start(from []index.Watermark) {
 	t.update(func() {
 		t.marks, t.at = slices.Clone(from), make([]int64, len(from))
+		t.first, t.clean = make([]index.Version, len(from)), map[int32]bool{}
 		for i := range from {
-			t.at[i] = from[i].Offset
+			t.at[i] = -1 // it has not begun
 		}
 		if t.st.State == Stopped {
 			t.behind = map[int32]bool{}
@@ -217,6 +220,39 @@ func (t *set) doubt(stored index.Watermark) bool {
 	return true
 }
 
+// begins notes the first record of a topic that was made anew.
+func (t *set) begins(partition int32, v index.Version) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.first[partition] = v
+}
+
+// born is the version from which on everything was sent to the new topic.
+func (t *set) born(partitions []int32) (v index.Version) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range partitions {
+		v = max(v, t.first[p])
+	}
+	return v
+}
+
+// settled lets partitions thaw whose topic was made anew: the index has nothing of the old one that isn't known.
+func (t *set) settled(partitions []int32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range partitions {
+		t.clean[p] = true
+	}
+}
+
+// isClean reports whether a partition may thaw.
+func (t *set) isClean(partition int32) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.clean[partition]
+}
+
 // live reports whether what is searchable is nearly as new as the source: a dataset that is, comes before those with a backlog.
 func (t *set) live(now time.Time) bool {
 	t.mu.Lock()
@@ -225,19 +261,18 @@ func (t *set) live(now time.Time) bool {
 	return !slices.ContainsFunc(t.marks, func(m index.Watermark) bool { return m.At < oldest })
 }
 
-// refusals counts letters and documents since the dataset was last resumed.
-func (t *set) refusals() (letters, documents int64) {
+// reserve counts n letters more, of the next documents, unless they are too many for the dataset's documents, and returns both
+// since it was last resumed. Its partitions send at the same time, so letters are counted before they are sent; negative: they
+// were not.
+func (t *set) reserve(n, next int64) (letters, documents int64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.st.Letters - t.resumed.Letters, t.st.Documents - t.resumed.Documents
-}
-
-// lettered counts letters and reports whether they are the first.
-func (t *set) lettered(n int64) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	letters, documents = t.st.Letters-t.resumed.Letters+n, t.st.Documents-t.resumed.Documents+next
+	if n > 0 && (letters > mostLetters || letters > fewLetters && 10*letters > documents) {
+		return letters, documents, false
+	}
 	t.st.Letters += n
-	return t.st.Letters == n
+	return letters, documents, true
 }
 
 func (t *set) stop(state State, err error) {

@@ -48,6 +48,8 @@ type Config struct {
 	Letters Letters
 	// Tasks is where the repair of a gap is ordered. nil: a gap freezes its watermark until somebody orders it.
 	Tasks Tasks
+	// Documents is the index, read for what went with a topic that was made anew. Required with Tasks.
+	Documents Documents
 	// Mend is how often a frozen dataset is looked at. 0: 5 s.
 	Mend time.Duration
 	// Board is where processes share the datasets; Holder is this one's name there. nil: this process applies all.
@@ -84,6 +86,7 @@ func New(cfg Config) (*Sync, error) {
 	need(len(cfg.Datasets) > 0, "dataset")
 	need(cfg.Now != nil, "clock")
 	need(cfg.Log != nil, "logger")
+	need(cfg.Tasks == nil || cfg.Documents != nil, "documents for the tasks")
 	need(cfg.Board == nil || cfg.Holder != "", "name for the board")
 	for _, d := range cfg.Datasets {
 		need(d.Partitions > 0, "partitions for dataset "+d.Name)

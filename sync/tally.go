@@ -3,6 +3,7 @@ package syncer
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"strata/canal"
 	"strata/fault"
@@ -80,11 +81,7 @@ func (t *tally) resume(r *canal.Record, opened bool) error {
 		return fault.Wrap(fault.Invalid, fmt.Sprintf("parse resume at offset %d", r.Offset), err)
 	}
 	if v.Repaired {
-		t.frozen = t.later
-		if opened {
-			t.frozen = ""
-		}
-		t.later, t.lowered = "", false
+		t.repaired(opened)
 	}
 	switch {
 	case v.LastNumber > t.number && !(v.Repaired && opened):
@@ -104,13 +101,27 @@ func (t *tally) gap(from, to uint64) {
 	t.freeze("numbers %d to %d are missing", from, to)
 }
 
+// repaired forgets what was missing. Where the topic was made anew it has the source by now, but the index may have what went
+// with the old one.
+func (t *tally) repaired(opened bool) {
+	switch {
+	case opened:
+		t.frozen, t.later = "", ""
+	case strings.HasPrefix(t.frozen, madeAnew):
+		t.frozen = wholeAgain
+	default:
+		t.frozen, t.later = t.later, ""
+	}
+	t.lowered = false
+}
+
 // freeze keeps the first reason: what came later may be its consequence.
 func (t *tally) freeze(format string, args ...any) {
 	what := fmt.Sprintf(format, args...)
 	if t.frozen == "" {
 		t.frozen = what
 	}
-	if t.lowered && t.later == "" {
+	if (t.lowered || strings.HasPrefix(t.frozen, madeAnew)) && t.later == "" {
 		t.later = what
 	}
 }

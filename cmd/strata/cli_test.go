@@ -192,7 +192,7 @@ func TestHelp(t *testing.T) {
 	for _, command := range []string{"", "demo", "check-config", "serve", "query", "explain", "statement", "verify", "archive", "archive plan",
 		"archive run", "archive status", "init", "canal backfill", "canal repair", "canal rewind", "canal accept", "canal adopt",
 		"canal tasks", "canal ddl-check", "canal pause", "canal resume", "canal stop", "canal evidence", "ledger", "ledger open", "ledger transfer", "ledger balance", "ledger load", "canal", "canal status",
-		"sync", "sync status", "catalog", "catalog show"} {
+		"sync", "sync status", "sync resume", "sync dlq", "sync dlq list", "sync dlq show", "sync dlq replay", "sync dlq drop", "catalog", "catalog show"} {
 		t.Run("strata "+command, func(t *testing.T) {
 			r := strata(t, append(strings.Fields(command), "--help")...)
 			r.want(t, 0, "Usage: strata", "--data", "--json")

@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"strata/node"
 )
 
 // TestCommands asks the shared demo by every command that only reads.
@@ -302,10 +304,12 @@ func showsState(t *testing.T, d shared) {
 	if r := strata(t, "canal", "status", "--data", d.dir, "--json"); json.Unmarshal([]byte(r.stdout), &canal) != nil || canal.Term < 1 || canal.Rows < 1000 || len(canal.Stopped) > 0 {
 		t.Errorf("%s", r)
 	}
-	var marks []map[string]any
-	if r := strata(t, "sync", "status", "--data", d.dir, "--json"); json.Unmarshal([]byte(r.stdout), &marks) != nil || len(marks) < 3 {
+	var st node.SyncState
+	if r := strata(t, "sync", "status", "--data", d.dir, "--json"); r.code != 0 || json.Unmarshal([]byte(r.stdout), &st) != nil || len(st.Datasets) < 3 ||
+		len(st.Processes) != 1 || st.Datasets[0].Holder != st.Processes[0].Holder || st.Datasets[0].Partitions[0].Heartbeat == 0 || st.Datasets[0].OpenLetters != 0 {
 		t.Errorf("%s", r)
 	}
+	strata(t, "sync", "dlq", "list", "entry", "--data", d.dir).want(t, 0, "0 letters of entry are open")
 }
 
 func showsConfig(t *testing.T, d shared) {

@@ -1,18 +1,19 @@
 // Package kafka is the syncer's Feed over Kafka, by sarama.
 //
 // It reads partitions with plain consumers from the offset that the index's watermark names; no consumer group decides
-// who reads what, because applying twice is harmless and one process applies a dataset. Offsets are committed to group
-// strata-sync-<index> with the highest open term as metadata, for people and lag tools; nothing reads them back.
+// who reads what: package syncer's leases do. Offsets are committed to group strata-sync-<index> with the highest open term as
+// metadata, for people and lag tools; nothing reads them back.
 //
-// An offset that is no longer there (retention, a topic made anew) is fault.Unsafe and is never reset in silence; so is a
-// topic with another number of partitions. A broker that is away is fault.Unavailable. A record without strata's headers
-// is fault.Invalid.
+// An offset that is no longer there, or not yet (retention, a topic made anew), is fault.Stale and is never reset in silence:
+// Bounds says what there is. A topic with another number of partitions is fault.Unsafe. A broker that is away is
+// fault.Unavailable. A record without strata's headers is fault.Invalid.
 //
 // A partition that is opened twice at the same time, since two generations of an index are fed from it, is fetched twice.
 //
-// Memory: sarama holds up to 256 records and one fetch (4 MiB, or one record if it is larger) per partition.
+// Memory: a fetch is at most 12 MiB over all partitions, at most 4 MiB and at least 64 KiB of each, or one batch of the producer if
+// it is larger; sarama has up to two of a partition, which may unpack to eight times as much, and hands over 64 records ahead.
 //
 // TLS and SASL are as package broker says.
 //
-// What it does not do: it creates no topics and follows no group rebalance.
+// What it does not do: it creates no topics.
 package kafka

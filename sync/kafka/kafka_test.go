@@ -106,15 +106,6 @@ func TestFeed(t *testing.T) {
 		}
 		b.ok(s.Close())
 		b.ok(s.Close())
-		s, err = b.feed.Open(ctx, d, 1, 3)
-		b.ok(err)
-		b.ok(s.Wait(ctx))
-		b.ok(s.Wait(ctx))
-		waited, err := s.Next(ctx, batch, nil)
-		if err != nil || waited[0].Offset != 3 {
-			t.Errorf("after Wait: %d, %v", waited[0].Offset, err)
-		}
-		b.ok(s.Close())
 		few := batch
 		few.Bytes = 1
 		s, err = b.feed.Open(ctx, d, 1, 0)
@@ -123,9 +114,17 @@ func TestFeed(t *testing.T) {
 		if b.ok(err); len(rs) != 1 {
 			t.Errorf("%d records for 1 byte", len(rs))
 		}
-		st := b.feed.Stats() // 17 records, those after Wait, then the first one
-		if st.Records != uint64(18+len(waited)) || st.Bytes < 18*3 || len(st.Partitions) != 1 || st.Partitions[0] != (kafka.PartitionStats{Dataset: "entry", Partition: 1, Next: 1, End: 20}) {
+		st := b.feed.Stats() // 17 records, then the first one
+		if st.Records != 18 || st.Bytes < 18*3 || len(st.Partitions) != 1 || st.Partitions[0] != (kafka.PartitionStats{Dataset: "entry", Partition: 1, Next: 1, End: 20}) {
 			t.Errorf("%+v", st)
+		}
+		b.ok(s.Close())
+		s, err = b.feed.Open(ctx, d, 1, 3)
+		b.ok(err)
+		b.ok(s.Wait(ctx))
+		b.ok(s.Wait(ctx))
+		if rs, err := s.Next(ctx, batch, nil); err != nil || rs[0].Offset != 3 {
+			t.Errorf("after Wait: %d, %v", rs[0].Offset, err)
 		}
 		b.ok(s.Close())
 	})

@@ -1,7 +1,6 @@
 package soak
 
 import (
-	"os"
 	"strings"
 	"testing"
 
@@ -83,22 +82,13 @@ func (r *rig) sent(topic string) {
 	localtest.Eventually(r.T, limit, "more records of "+topic, func() (bool, error) { return r.readable(topic) > was, nil })
 }
 
-// stays is why these are skipped where nobody asks for them.
-const stays = "sync stays stopped after its topic was made anew or cut, until the dataset's index is made again; set STRATA_SOAK_TOPICS to see it"
-
 // TestIndex_goes_on_where_its_topic_was_deleted_or_cut: with the embedded index.
 func TestIndex_goes_on_where_its_topic_was_deleted_or_cut(t *testing.T) {
-	if os.Getenv("STRATA_SOAK_TOPICS") == "" {
-		t.Skip(stays)
-	}
 	topicsGone(t, parts{seed: 31})
 }
 
 // TestSoak_topics_of_the_index: with a real Kafka.
 func TestSoak_topics_of_the_index(t *testing.T) {
-	if os.Getenv("STRATA_SOAK_TOPICS") == "" {
-		t.Skip(stays)
-	}
 	soaktest.SomeRounds(t, func(t *testing.T, seed uint64) {
 		topicsGone(t, parts{seed: seed, shared: seed%2 == 0, kafka: true})
 	})

@@ -138,16 +138,16 @@ func (w *watcher) judge(dataset string, key int, images map[int]image, low uint6
 		was = &seen{}
 		w.docs[dataset][key] = was
 	}
+	if now.bare { // it has no image, so no v
+		now.v = was.newest.v
+	}
 	switch old := was.newest; {
-	case now.version < old.version, now.v < old.v && !now.bare:
+	case now.version < old.version, now.v < old.v:
 		w.fault("%s %d: %+v after %+v", dataset, key, now, old)
 	case now.version == old.version && now != old:
 		w.fault("%s %d: one version, two images: %+v after %+v", dataset, key, now, old)
 	case now.version > old.version:
 		w.moves++
-		if now.bare {
-			now.v = old.v
-		}
 		was.newest = now
 	}
 	if now.version <= low {
