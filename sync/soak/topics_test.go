@@ -84,7 +84,7 @@ func (r *rig) sent(topic string) {
 }
 
 // stays is why these are skipped where nobody asks for them.
-const stays = "sync stays stopped after its topic was made anew or cut, until the dataset's index is made again; set STRATA_SOAK_TOPICS to see it"
+const stays = "rows that were deleted while their topic was gone stay in the index until verify repairs them; set STRATA_SOAK_TOPICS to see it"
 
 // TestIndex_goes_on_where_its_topic_was_deleted_or_cut: with the embedded index.
 func TestIndex_goes_on_where_its_topic_was_deleted_or_cut(t *testing.T) {
