@@ -88,9 +88,18 @@ func (m *moods) answer(w http.ResponseWriter, r *http.Request, body []byte) bool
 	return true
 }
 
+// partly puts some documents of every bulk off, and does nothing else.
+func (m *moods) partly(w http.ResponseWriter, r *http.Request, body []byte) bool {
+	if r.URL.Path != "/_bulk" {
+		return false
+	}
+	m.front.Partly(w, r, body, m.putOff)
+	return true
+}
+
 // putOff answers for one document of a bulk.
 func (m *moods) putOff(int, string) (status int, kind string) {
-	switch m.roll(4) {
+	switch m.roll(16) {
 	case 0:
 		return http.StatusTooManyRequests, "es_rejected_execution_exception"
 	case 1:
@@ -145,6 +154,7 @@ func moody(t *testing.T, seed uint64, long time.Duration) {
 			r.Commits(3 * between)
 			localtest.Eventually(t, limit, "bulks with each kind of answer", func() (bool, error) { return m.all(), r.Alive() })
 		})
+		r.front.Then(m.partly)
 		r.last()
 		r.front.Then(nil)
 		r.proof()

@@ -124,8 +124,8 @@ func embeddedIndex(t *testing.T, seed uint64) {
 // TestIndex_survives: with the embedded index.
 func TestIndex_survives(t *testing.T) { embeddedIndex(t, 1) }
 
-// TestL2_no_document_is_lost_or_goes_back_whatever_is_killed: in Elasticsearch, with a real Kafka; both are killed, too.
-func TestL2_no_document_is_lost_or_goes_back_whatever_is_killed(t *testing.T) {
+// TestIndex_survives_in_Elasticsearch: with a real Kafka; both are killed, too.
+func TestIndex_survives_in_Elasticsearch(t *testing.T) {
 	everything(t, 138, events/2)
 }
 
