@@ -93,14 +93,14 @@ func (x *meteredShelf) Scan(ctx context.Context, dataset, shard string, after ca
 	return x.Shelf.Scan(ctx, dataset, shard, after, f)
 }
 
-func (x *meteredIndex) Digests(ctx context.Context, dataset, shard string, after catalog.Key, f func(*index.Digest) error) (err error) {
+func (x *meteredShelf) Digests(ctx context.Context, dataset, shard string, after catalog.Key, f func(*index.Digest) error) (err error) {
 	defer x.seen("digests", x.now(), &err)
-	return x.Index.Digests(ctx, dataset, shard, after, f)
+	return x.Shelf.Digests(ctx, dataset, shard, after, f)
 }
 
-func (x *meteredIndex) Sweep(ctx context.Context, dataset string, below index.Version) (n int64, err error) {
+func (x *meteredShelf) Sweep(ctx context.Context, dataset string, below index.Version) (n int64, err error) {
 	defer x.seen("sweep", x.now(), &err)
-	return x.Index.Sweep(ctx, dataset, below)
+	return x.Shelf.Sweep(ctx, dataset, below)
 }
 
 // sawElastic is elastic.Config.Observe.
