@@ -20,6 +20,14 @@
 //
 // Order of writes: Apply, Refresh, PutWatermark, Commit. A crash between any two repeats what came before it.
 //
+// # Generations
+//
+// An index may have several generations of a dataset (index.Generations). The process that applies a dataset looks at its
+// register once a second, and feeds the one that serves and the one that is built, each from its own watermarks and by its own
+// readers of the topic, under the dataset's one share of memory. Stats and WaitFor are about the one that serves; offsets are
+// committed, gaps mended and lag told for that one alone. A generation that is built begins at a place that follows no mark. One
+// that stops does so alone. After a switch the new one is begun again from its watermark as the one that serves.
+//
 // # Failure
 //
 // A gap (law L3), an open that was never seen, or a resume that doesn't know what was applied freezes the partition's
