@@ -286,6 +286,10 @@ func TestRebuildForAColumn(t *testing.T) {
 		t.Errorf("note %q of %s", note, source)
 	}
 	r.rebuildOnce(t, 2)
+	localtest.Eventually(t, settle, "the new generation is taken for the one that serves", func() (bool, error) {
+		st := n.Synced().Datasets[0]
+		return st.Generation == 2 && st.Err == "", nil
+	})
 	indexed(t, n)
 	if note, source := asked(); note != "new" || source != "index" {
 		t.Errorf("after the rebuild: note %q of %s", note, source)

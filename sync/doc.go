@@ -51,6 +51,14 @@
 // dataset is open, nor while canal has it stopped, which has a repair of its own, nor before the partition was read to where its
 // topic ended when it was seen frozen. A task that somebody ended is not ordered again.
 //
+// # Generations
+//
+// An index may have several generations of a dataset (index.Generations). The process that applies a dataset looks at its
+// register once a second, and feeds the one that serves and the one that is built, each from its own watermarks and by its own
+// readers of the topic, under the dataset's one share of memory. Stats and WaitFor are about the one that serves; offsets are
+// committed, gaps mended and lag told for that one alone. A generation that is built begins at a place that follows no mark. One
+// that stops does so alone. After a switch the new one is begun again from its watermark as the one that serves.
+//
 // # Failure
 //
 // An index or a Kafka that is away is tried again from the stored watermark, with a pause that doubles up to 5 s. Anything

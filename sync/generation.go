@@ -133,11 +133,14 @@ func (s *Sync) feed(ctx context.Context, t *set, several Several, is index.Gener
 	return f, nil
 }
 
-// bind says what the set feeds; nothing runs.
+// bind says what the set feeds; nothing runs. Why another generation stopped is no longer of interest.
 func (t *set) bind(target Target, generation int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.index, t.st.Generation = target, generation
+	t.update(func() {
+		if t.st.State == Stopped && t.st.Generation != generation {
+			t.err, t.behind, t.st.State, t.st.Err, t.st.Hint = nil, nil, Starting, "", ""
+		}
+		t.index, t.st.Generation = target, generation
+	})
 }
 
 // builds says which generations are built beside the one that serves.
