@@ -68,7 +68,7 @@ func (n *Node) runVerifier(ctx context.Context) error {
 		err := n.verifyAlways(ctx, every)
 		switch {
 		case err == nil || ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // a stop was asked for
 		case !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.Timeout) && !fault.Is(err, fault.Busy):
 			return err
 		}
@@ -118,7 +118,7 @@ func (n *Node) verifyAlways(ctx context.Context, every time.Duration) error {
 		return err
 	}
 	defer func() { _ = letters.Close() }()
-	cfg.Letters = letters.Book.OpenLetters
+	cfg.Letters = letters.OpenLetters
 	desk, err := n.Desk(ctx)
 	if err != nil {
 		return err

@@ -106,7 +106,7 @@ func (n *Node) verifyIndex(ctx context.Context, r VerifyRequest, rep *Report) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, letters.Close()) }()
-	cfg.Letters = letters.Book.OpenLetters
+	cfg.Letters = letters.OpenLetters
 	out, err := verify.Once(ctx, cfg)
 	if err != nil {
 		return err

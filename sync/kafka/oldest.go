@@ -106,6 +106,6 @@ func (f *Feed) second(topic string, partition int32, offset int64) (*secondConsu
 
 // close ends the reading; what it could say does not matter any more.
 func (s *secondConsumer) close() {
-	_ = s.PartitionConsumer.Close()
+	_ = s.Close()
 	_ = s.owner.Close()
 }

@@ -15,7 +15,6 @@ type reign struct {
 	*Runner
 	p     Progress
 	began time.Time // of the span in work
-	rows  int64     // of the walk, at that time
 }
 
 // passes goes over the datasets again and again.

@@ -34,7 +34,7 @@ func (l *looker) repair(ctx context.Context, list []*diff) error {
 	}
 	keys := make([]canal.RepairKey, len(list))
 	for i, x := range list {
-		keys[i] = canal.RepairKey{Dataset: x.Dataset, Shard: x.Shard, Key: x.look.key, Why: "verifier: " + x.What}
+		keys[i] = canal.RepairKey{Dataset: x.Dataset, Shard: x.Shard, Key: x.key, Why: "verifier: " + x.What}
 	}
 	if err := v.at("verify.enqueue"); err != nil {
 		return err
@@ -94,7 +94,7 @@ func (l *looker) await(ctx context.Context, list []*diff) error {
 func (l *looker) again(ctx context.Context, list []*diff) ([]*diff, error) {
 	looks := make([]look, len(list))
 	for i, x := range list {
-		looks[i].key = x.look.key
+		looks[i].key = x.key
 		if err := l.read(ctx, &looks[i]); err != nil {
 			return nil, err
 		}

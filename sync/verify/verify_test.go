@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"strata/db"
 	"strata/fault"
 	"strata/index"
+	"strata/index/elastic"
 	"strata/index/indextest"
 	"strata/index/sqlite"
 	"strata/local/localtest"
@@ -438,10 +440,27 @@ func (s *stand) churn(ctx context.Context) error {
 	return nil
 }
 
-// BenchmarkVerify compares 200,000 equal rows.
+// BenchmarkVerify compares 200,000 equal rows with the embedded index.
 func BenchmarkVerify(b *testing.B) {
 	s := newStand(b, ledger())
+	s.compares(b)
+}
+
+// BenchmarkVerifyElastic compares them with an Elasticsearch.
+func BenchmarkVerifyElastic(b *testing.B) {
+	s := newStand(b, ledger())
+	x, err := elastic.Open(b.Context(), elastic.Config{URL: localtest.SharedElastic(b), Prefix: localtest.Unique("verify"), Now: time.Now,
+		Log: slog.New(slog.DiscardHandler)})
+	s.ok(err)
+	b.Cleanup(func() { _ = x.Close() })
+	s.x.Index = x
+	s.ok(x.Ensure(b.Context(), s.d))
+	s.compares(b)
+}
+
+func (s *stand) compares(b *testing.B) {
 	s.fill(s.live, "entry_202611", 200_000)
+	s.ok(s.x.Refresh(b.Context(), s.d.Name))
 	for _, mode := range []verify.Mode{verify.Full, verify.Fast} {
 		b.Run(string(mode), func(b *testing.B) {
 			s.cfg.Mode = mode
