@@ -168,17 +168,19 @@ type Key string
 
 // KeyOf returns the key of a row; at gives the positions of the key cells (Dataset.KeyIndexes).
 func KeyOf(r *Row, at []int) Key {
-	if len(at) == 1 {
-		return Key(escapeKey(r.Cell(at[0])))
-	}
-	var b strings.Builder
+	var room [64]byte
+	return Key(AppendKey(room[:0], r, at))
+}
+
+// AppendKey appends the text of KeyOf.
+func AppendKey(dst []byte, r *Row, at []int) []byte {
 	for i, c := range at {
 		if i > 0 {
-			b.WriteByte(',')
+			dst = append(dst, ',')
 		}
-		b.WriteString(escapeKey(r.Cell(c)))
+		dst = appendEscaped(dst, r.Cell(c))
 	}
-	return Key(b.String())
+	return dst
 }
 
 // Cells splits a key into its cells.
@@ -199,27 +201,16 @@ func DocumentID(shard string, key Key) string { return shard + "/" + string(key)
 
 func plainKeyByte(c byte) bool { return c > ' ' && c != '%' && c != ',' && c != '/' && c != 0x7f }
 
-func escapeKey(cell []byte) string {
-	plain := true
-	for _, c := range cell {
-		if !plainKeyByte(c) {
-			plain = false
-			break
-		}
-	}
-	if plain {
-		return string(cell)
-	}
+func appendEscaped(dst, cell []byte) []byte {
 	const digits = "0123456789ABCDEF"
-	out := make([]byte, 0, len(cell)+8)
 	for _, c := range cell {
 		if plainKeyByte(c) {
-			out = append(out, c)
+			dst = append(dst, c)
 		} else {
-			out = append(out, '%', digits[c>>4], digits[c&15])
+			dst = append(dst, '%', digits[c>>4], digits[c&15])
 		}
 	}
-	return string(out)
+	return dst
 }
 
 func unescapeKey(s string) (string, error) {

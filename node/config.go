@@ -41,6 +41,8 @@ type Config struct {
 	Index Index `yaml:"index,omitempty"`
 	// Sync says how records become documents.
 	Sync SyncConfig `yaml:"sync,omitempty"`
+	// Verify says how role sync proves the index all the time.
+	Verify Verify `yaml:"verify,omitempty"`
 	// Ledger says that the core's own tables (account, transfer, entry) are datasets too. Default false.
 	Ledger bool `yaml:"ledger,omitempty"`
 	// Core says how that ledger runs.
@@ -224,6 +226,7 @@ func (c *Config) complete() (list problems) {
 	c.Kafka.check(&list)
 	c.Capture.check(&list)
 	c.Index.check(&list)
+	c.Verify.check(&list)
 	for _, v := range []struct {
 		name  string
 		value int64
@@ -352,6 +355,7 @@ func (c *Config) defaults() {
 	}
 	c.Kafka.defaults()
 	c.Capture.defaults(c.Data)
+	c.Verify.defaults()
 	for _, scheme := range []*catalog.Scheme{&c.TransferShards, &c.EntryShards} {
 		if len(*scheme) == 0 {
 			*scheme = catalog.Scheme{{From: catalog.MinInstant, Interval: catalog.Monthly}}

@@ -94,6 +94,9 @@ func TestConfig(t *testing.T) {
 		{"an index of no parts is refused", goodConfig + "index: {elastic: {url: \"http://es1:9200\", shards: -1, replicas: 65}}\n", []string{"index.elastic", "shards are 1 to 64", "replicas are 0 to 64"}},
 		{"a URL with a password is refused", goodConfig + "index: {elastic: {url: \"ftp://a:" + secret + "@es1\"}}\n", []string{"index.elastic", "keys of their own"}},
 		{"an index of another kind is refused", goodConfig + "index: {solr: {}}\n", []string{"strata.yaml:7", "solr"}},
+		{"a verifier's numbers and words are checked", goodConfig + "verify: {every: often, mode: quick, rows_per_second: -1, sweep_days: -7}\n", []string{"often", "quick", "fast and full", "rows_per_second", "sweep_days"}},
+		{"an unknown key of verify is named with its line", goodConfig + "verify:\n  repairs: true\n", []string{"strata.yaml:8", "repairs"}},
+		{"a pass can't begin all the time", goodConfig + "verify: {every: 1ms}\n", []string{"verify: every"}},
 		{"a dataset named like the ledger's is refused", goodConfig + "  - name: entry\nledger: true\n", []string{"entry"}},
 		{"a password file that is not there is named", strings.Replace(goodConfig, "archive: {", "archive: {password_file: /no/such/file, ", 1), []string{"archive", "/no/such/file"}},
 	} {

@@ -23,6 +23,7 @@ import (
 	routermysql "strata/router/mysql"
 	syncer "strata/sync"
 	synckafka "strata/sync/kafka"
+	"strata/sync/verify"
 )
 
 // Options is what Open needs.
@@ -70,6 +71,7 @@ type Node struct {
 	sink      *canalkafka.Sink  // the same
 	sync      *syncer.Sync      // the same
 	feed      *synckafka.Feed   // the same
+	verifier  *verify.Runner    // the same
 	closed    bool
 }
 

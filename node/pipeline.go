@@ -35,7 +35,7 @@ const rolesHint = "the roles are canal, sync, router, archive, core"
 // Roles are what Run runs.
 type Roles struct {
 	Canal   bool // heartbeats and capture
-	Sync    bool // Kafka to index
+	Sync    bool // Kafka to index, and its proof all the time
 	Router  bool // the HTTP listener: GraphQL and, with Core, the ledger's API
 	Archive bool // the archive's cron
 	Core    bool // the ledger: lanes, vouchers, notices, jobs, its API
@@ -81,6 +81,7 @@ func (n *Node) Run(ctx context.Context, roles Roles) error {
 	if roles.Sync {
 		g.Go(func() error { return n.runSync(gctx) })
 		g.Go(func() error { return n.runRebuilds(gctx) })
+		g.Go(func() error { return n.runVerifier(gctx) })
 	}
 	if roles.Archive {
 		g.Go(func() error {

@@ -49,7 +49,7 @@ func (n *Node) verifyGeneration(ctx context.Context, d *catalog.Dataset, x index
 		return v, err
 	}
 	cfg.Datasets, cfg.Index, cfg.Progress = []*catalog.Dataset{d}, x, progress
-	rep, err := verify.Verify(ctx, cfg)
+	rep, err := verify.Once(ctx, cfg)
 	if err != nil {
 		return v, err
 	}

@@ -98,7 +98,9 @@ func (n *Node) syncReports(ctx context.Context) (*synccontrol.Reports, error) {
 // indexTarget names the index itself: an embedded one is its machine's.
 func (n *Node) indexTarget() (string, error) {
 	var name string
+	kind := "sqlite"
 	if e := n.cfg.Index.Elastic; e != nil {
+		kind = "elastic"
 		name = "elastic " + e.URL + " " + e.Prefix
 	} else {
 		dir, err := filepath.Abs(n.IndexDir())
@@ -111,7 +113,7 @@ func (n *Node) indexTarget() (string, error) {
 	const most = 200
 	if len(name) > most || strings.ContainsFunc(name, func(r rune) bool { return r > '~' }) {
 		sum := sha256.Sum256([]byte(name))
-		name = n.indexKind + " " + hex.EncodeToString(sum[:])
+		name = kind + " " + hex.EncodeToString(sum[:])
 	}
 	return name, nil
 }

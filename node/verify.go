@@ -2,8 +2,8 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -18,15 +18,21 @@ import (
 
 // VerifyRequest says what to prove.
 type VerifyRequest struct {
-	Parts    []string // of index, archive, ledger; nil: all that the configuration has
+	Parts []string // of index, archive, ledger; nil: all that the configuration has
+	// Of the index: one dataset ("": all), a part of it, how, and whether what differs is repaired by the leader.
+	Dataset  string
+	Part     verify.Part
+	Mode     verify.Mode
+	Repair   bool
 	Progress func(done, total int64)
 }
 
 // Report is the result of all proofs asked for.
 type Report struct {
 	OK             bool                 `json:"ok"`
-	RowsCompared   int64                `json:"rows_compared"`    // source rows compared with the index, cell by cell
-	Differences    int64                `json:"differences"`      // of all parts
+	RowsCompared   int64                `json:"rows_compared"`    // source rows compared with the index
+	Differences    int64                `json:"differences"`      // of all parts, found
+	Open           int64                `json:"open"`             // of these, not repaired
 	MoneySumsEqual bool                 `json:"money_sums_equal"` // per column and unit, index against sources
 	Findings       []string             `json:"findings"`         // what differs, by name; at most 1,000 per part
 	Index          *verify.Report       `json:"index,omitempty"`
@@ -68,45 +74,52 @@ func (n *Node) Verify(ctx context.Context, r VerifyRequest) (Report, error) {
 			return rep, err
 		}
 		rep.Ledger = &proof
-		rep.Differences += proof.Problems
+		rep.Differences, rep.Open = rep.Differences+proof.Problems, rep.Open+proof.Problems
 		for _, f := range proof.Findings {
 			rep.Findings = append(rep.Findings, "ledger: "+f)
 		}
 	}
-	rep.OK = rep.Differences == 0 && rep.MoneySumsEqual && (rep.Index == nil || rep.Index.OK)
+	rep.OK = rep.Open == 0 && rep.MoneySumsEqual && (rep.Index == nil || rep.Index.OK)
 	return rep, nil
 }
 
-// verifyConfig is what a comparison of the index needs: of all datasets, in the generations that answer.
-func (n *Node) verifyConfig(ctx context.Context) (verify.Config, error) {
-	w, err := n.liveWriter(ctx)
-	if err != nil {
-		return verify.Config{}, err
-	}
-	key, err := n.cfg.Capture.maskKey(os.Getenv)
-	return verify.Config{
-		Datasets: n.datasets, View: n.View, Stores: map[catalog.Store]*db.DB{catalog.Live: n.live, catalog.Archive: n.archive},
-		Live: w, Index: n.index, Now: n.now, MaskKey: key,
-	}, err
-}
-
-func (n *Node) verifyIndex(ctx context.Context, r VerifyRequest, rep *Report) error {
+func (n *Node) verifyIndex(ctx context.Context, r VerifyRequest, rep *Report) (err error) {
 	cfg, err := n.verifyConfig(ctx)
 	if err != nil {
 		return err
 	}
-	cfg.Progress = r.Progress
-	out, err := verify.Verify(ctx, cfg)
+	cfg.Progress, cfg.Mode, cfg.Part, cfg.Turn = r.Progress, r.Mode, r.Part, n.now().Unix()
+	if r.Dataset != "" {
+		d, err := n.Dataset(r.Dataset)
+		if err != nil {
+			return err
+		}
+		cfg.Datasets = []*catalog.Dataset{d}
+	}
+	if r.Repair {
+		if cfg.Queue, err = n.repairs(ctx); err != nil {
+			return err
+		}
+	}
+	letters, err := n.OpenLetters(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, letters.Close()) }()
+	cfg.Letters = letters.OpenLetters
+	out, err := verify.Once(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	rep.Index = &out
 	for _, d := range out.Datasets {
 		rep.RowsCompared += d.Rows
-		rep.Differences += d.Differences
+		rep.Differences, rep.Open = rep.Differences+d.Differences+d.Letters, rep.Open+d.Open+d.Letters
 		for _, f := range d.Findings {
-			rep.Findings = append(rep.Findings, fmt.Sprintf("index: %s row %s of %s: %s: source %s, index %s", f.Dataset, f.Key, f.Shard, f.What,
-				orNone(f.Source), orNone(f.Index)))
+			rep.Findings = append(rep.Findings, findingLine(&f))
+		}
+		if d.Letters > 0 {
+			rep.Findings = append(rep.Findings, fmt.Sprintf("index: %s: %d dead letters are open: rows that the index refused; see strata sync dlq list %s", d.Dataset, d.Letters, d.Dataset))
 		}
 		if d.Unsettled > 0 {
 			rep.Findings = append(rep.Findings, fmt.Sprintf("index: %s: %d rows changed at every look, so nothing is proven of them; verify again", d.Dataset, d.Unsettled))
@@ -119,6 +132,21 @@ func (n *Node) verifyIndex(ctx context.Context, r VerifyRequest, rep *Report) er
 		}
 	}
 	return nil
+}
+
+// findingLine is a finding for people.
+func findingLine(f *verify.Difference) string {
+	line := fmt.Sprintf("index: %s row %s of %s: %s: source %s, index %s", f.Dataset, f.Key, f.Shard, f.What, orNone(f.Source), orNone(f.Index))
+	if f.Key == "" {
+		line = fmt.Sprintf("index: %s shard %s: %s", f.Dataset, f.Shard, f.What)
+	}
+	if f.State != verify.Open {
+		line += " (" + string(f.State) + ")"
+	}
+	if f.Hint != "" {
+		line += "; " + f.Hint
+	}
+	return line
 }
 
 func orNone(s string) string {
@@ -138,7 +166,7 @@ func (n *Node) verifyArchive(ctx context.Context, rep *Report) error {
 		return err
 	}
 	rep.Archive = &res
-	rep.Differences += int64(len(res.Findings))
+	rep.Differences, rep.Open = rep.Differences+int64(len(res.Findings)), rep.Open+int64(len(res.Findings))
 	for _, f := range res.Findings {
 		rep.Findings = append(rep.Findings, fmt.Sprintf("archive: %s keys after %q to %q: %s (%d rows, the manifest says %d)", f.Shard, f.After, f.To,
 			f.Detail, f.Have, f.Want))

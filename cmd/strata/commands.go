@@ -105,47 +105,6 @@ func place(f *os.File, path string, err error) error {
 	return nil
 }
 
-// VerifyCmd is `verify`.
-type VerifyCmd struct {
-	Part []string `help:"Of index, archive, ledger. Default: all."`
-}
-
-// Run proves, and returns fault.Proof where something differs.
-func (c *VerifyCmd) Run(ctx context.Context, m *Main, cli *CLI) (err error) {
-	s, err := m.open(ctx, cli, withPipeline)
-	if err != nil {
-		return err
-	}
-	defer func() { err = joinClose(err, s) }()
-	progress := NewProgress(m.Stderr, cli.JSON)
-	t := progress.Start("verify", 0)
-	rep, err := s.node.Verify(ctx, node.VerifyRequest{Parts: c.Part, Progress: t.Set})
-	if err != nil {
-		t.Abort()
-		return err
-	}
-	t.End("%d rows compared, %d differences", rep.RowsCompared, rep.Differences)
-	progress.Wait()
-	if cli.JSON {
-		err = m.printJSON(rep)
-	} else {
-		for _, line := range rep.Findings {
-			fmt.Fprintln(m.Stdout, line)
-		}
-		fmt.Fprintf(m.Stdout, "%d rows compared, %d differences, money sums equal: %v\n", rep.RowsCompared, rep.Differences, rep.MoneySumsEqual)
-		if a := rep.Archive; a != nil {
-			fmt.Fprintf(m.Stdout, "%d archived shards of %d rows hold what their manifests say, but for %d findings\n", a.Segments, a.Rows, len(a.Findings))
-		}
-		if l := rep.Ledger; l != nil {
-			fmt.Fprintf(m.Stdout, "trial balance over %d transfers and %d entries: %d problems\n", l.Transfers, l.Entries, l.Problems)
-		}
-	}
-	if err == nil && !rep.OK {
-		return fault.New(fault.Proof, "verify", "%d differences", rep.Differences).WithHint("each is named above; the search copy can be wrong, or a row was changed by hand")
-	}
-	return err
-}
-
 // CatalogCmd is `catalog`.
 type CatalogCmd struct {
 	Show CatalogShowCmd `cmd:"" help:"Datasets, their shards, and which store owns each."`

@@ -1,4 +1,4 @@
-package verify
+package verify_test
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"strata/catalog"
 	"strata/fault"
 	"strata/local/localtest"
+	"strata/sync/verify"
 )
 
 func TestVerify_masks_the_source_before_it_compares(t *testing.T) {
@@ -39,7 +40,7 @@ func TestVerify_masks_the_source_before_it_compares(t *testing.T) {
 		t.Errorf("a value in the open is not found: %+v", r)
 	}
 	s.cfg.MaskKey = nil
-	if _, err := Verify(t.Context(), s.cfg); !fault.Is(err, fault.Invalid) {
+	if _, err := verify.Once(t.Context(), s.cfg); !fault.Is(err, fault.Invalid) {
 		t.Errorf("without the secret: %v", err)
 	}
 }

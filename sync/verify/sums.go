@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -86,18 +87,40 @@ func (s *sums) add(o *sums) {
 	}
 }
 
-func (s *sums) report() []UnitSum {
+// report lists the sums; of the source alone they are neither equal nor different.
+func (s *sums) report(of Side) []UnitSum {
 	var out []UnitSum
 	for i, totals := range s.totals {
 		for unit, t := range totals {
-			out = append(out, UnitSum{s.d.Money[i].Column, unit, t[0].String(), t[1].String(), t[0] == t[1]})
+			u := UnitSum{Column: s.d.Money[i].Column, Unit: unit, Source: t[0].String(), OK: true}
+			if of == OfBoth {
+				u.Index, u.OK = t[1].String(), t[0] == t[1]
+			}
+			out = append(out, u)
 		}
 	}
-	slices.SortFunc(out, func(a, b UnitSum) int {
-		if a.Column+"\x00"+a.Unit < b.Column+"\x00"+b.Unit {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(out, func(a, b UnitSum) int { return cmp.Or(cmp.Compare(a.Column, b.Column), cmp.Compare(a.Unit, b.Unit)) })
 	return out
+}
+
+// restore adds what report said. Columns that the dataset lacks by now are left out.
+func (s *sums) restore(list []UnitSum) error {
+	for _, u := range list {
+		i := slices.IndexFunc(s.d.Money, func(m catalog.Money) bool { return m.Column == u.Column })
+		if i < 0 {
+			continue
+		}
+		t := s.named(i, u.Unit)
+		for side, text := range []string{u.Source, u.Index} {
+			if text == "" {
+				continue
+			}
+			sum, err := money.ParseSum(text)
+			if err != nil {
+				return fmt.Errorf("sum of %s: %w", u.Column, err)
+			}
+			t[side].AddSum(sum)
+		}
+	}
+	return nil
 }

@@ -3,9 +3,9 @@ package verify
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"strata/catalog"
-	"strata/fault"
 	"strata/index"
 )
 
@@ -15,270 +15,159 @@ const statementRows = 20_000
 // lookupRows is how many keys one lookup in the other side takes.
 const lookupRows = 500
 
+// maxSample bounds the rows of one span that wait to be compared cell by cell: they are in memory.
+const maxSample = 10_000
+
 // errOrder: the server gave keys in another order than catalog.Compare's.
 var errOrder = errors.New("keys are not in catalog order")
 
-// errEnough ends a scan of the index early.
+// errEnough ends a scan of the index early: the rest is of the next span.
 var errEnough = errors.New("enough")
 
-// walk goes through one shard on both sides. What is handled stays handled when the walk is run again after an error.
+// errBeyond ends a scan of the index at the end of the part that is compared.
+var errBeyond = errors.New("beyond the part")
+
+// walk goes through one shard on both sides, span by span. A span counts when it is done; after an error it is done again.
 type walk struct {
 	v       *verifier
 	h       catalog.Holding
 	byMerge bool
-	after   *catalog.Row // last row handled; its key cells count
-	scanned catalog.Key  // by lookups: last document looked up in the source
-	sourced bool         // by lookups: every row of the source was looked up in the index
+	after   catalog.Key // last key handled
+	scanned catalog.Key // by lookups: last document looked up in the source
+	sourced bool        // by lookups: every row of the source was looked up in the index
 	sums    *sums
 	rows    int64
-	told    int64 // rows that progress knows of
 	docs    int64
-	suspect []look
+}
+
+// span is what one snapshot gave.
+type span struct {
+	*walk
+	after    []byte // as the walk's
+	rows     int64
+	docs     int64
+	sampled  int64
+	sums     *sums
+	suspects []catalog.Key
+	sample   []sampled
+	scanned  catalog.Key
+	sourced  bool
+	docKey   catalog.Row // cells of the document's key in hand
+	hasKey   bool
+}
+
+// sampled is a row that is compared cell by cell though the mode is fast.
+type sampled struct {
+	key catalog.Key
+	row catalog.Row
 }
 
 func (w *walk) run(ctx context.Context) error {
+	l, err := w.v.looker(w.h)
+	if err != nil {
+		return err
+	}
 	for {
-		done, err := w.span(ctx)
+		if k := w.v.keeper; k != nil {
+			if err := k.ready(ctx, w.v); err != nil {
+				return err
+			}
+		}
+		s := &span{walk: w, after: []byte(w.after), sums: newSums(w.v.d), scanned: w.scanned, sourced: w.sourced}
+		done, err := s.run(ctx, l)
 		if err != nil {
 			return err
 		}
-		if err := w.recheck(ctx); err != nil {
+		if err := s.close(ctx, l); err != nil {
 			return err
 		}
 		if done {
 			return nil
 		}
+		if k := w.v.keeper; k != nil {
+			if err := k.done(ctx, w.v, w); err != nil {
+				return err
+			}
+		}
 	}
 }
 
-// span compares as much as one snapshot may, and reports whether the shard is finished.
-func (w *walk) span(ctx context.Context) (done bool, err error) {
-	store := w.v.cfg.Stores[w.h.Store]
-	if store == nil {
-		return false, fault.New(fault.Unavailable, "verify", "no connection to store %s", w.h.Store)
-	}
-	snap, err := store.Snapshot(ctx, w.v.d, []catalog.Holding{w.h})
+// run compares as much as one snapshot may, and reports whether the shard is finished.
+func (s *span) run(ctx context.Context, l *looker) (done bool, err error) {
+	snap, err := l.store.Snapshot(ctx, s.v.d, []catalog.Holding{s.h})
 	if err != nil {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, snap.Close()) }()
-	if err := w.v.present(ctx); err != nil { // after the snapshot: the index then has all that the snapshot sees
+	if err := s.v.present(ctx); err != nil { // after the snapshot: the index then has all that the snapshot sees
 		return false, err
 	}
-	src := &source{w: w, snap: snap, ctx: ctx, more: true}
+	src := newSource(ctx, s, snap)
 	defer func() { err = errors.Join(err, src.close()) }()
-	if w.byMerge {
-		return w.merge(ctx, src)
+	if !s.byMerge {
+		return s.lookups(ctx, src)
 	}
-	return w.lookups(ctx, src)
-}
-
-func (w *walk) doubt(key catalog.Key) {
-	w.suspect = append(w.suspect, look{key: key})
-	w.v.r.Rechecked++
-}
-
-// tell reports the rows since the last time.
-func (w *walk) tell() {
-	w.v.progress.add(w.rows - w.told)
-	w.told = w.rows
-}
-
-// full reports whether the suspects must be looked at before the walk goes on.
-func (w *walk) full() bool { return len(w.suspect) >= maxSuspects }
-
-func (w *walk) keyOf(row *catalog.Row) catalog.Key { return catalog.KeyOf(row, w.v.keys) }
-
-// merge walks both sides in key order.
-func (w *walk) merge(ctx context.Context, src *source) (bool, error) {
-	if err := src.next(); err != nil {
+	if done, err = s.merge(ctx, src); err != nil {
 		return false, err
 	}
-	var after catalog.Key
-	if w.after != nil {
-		after = w.keyOf(w.after)
-	}
-	err := w.v.cfg.Index.Scan(ctx, w.v.d.Name, w.h.Shard.Table, after, func(doc *index.Stored) error {
-		if doc.Deleted {
-			return nil // a row in its place is found missing when the merge has passed it
+	return done, s.compareSample(ctx)
+}
+
+// close judges the span's suspects, has them repaired, and counts the span.
+func (s *span) close(ctx context.Context, l *looker) error {
+	w, v := s.walk, s.v
+	differ, unsettled, err := l.judge(ctx, s.suspects, func(p *look, doc *index.Stored) error {
+		var row *catalog.Row
+		if doc != nil {
+			row = &doc.Row
 		}
-		for src.ok && !w.full() {
-			c := catalog.CompareRows(w.v.sort, &src.row, &doc.Row)
-			if c > 0 {
-				break
-			}
-			if c == 0 {
-				w.docs++
-				return w.pair(src, doc)
-			}
-			if err := w.missing(src); err != nil {
-				return err
-			}
-		}
-		if !src.ok && !src.whole || w.full() {
-			return errEnough // this document belongs to the next span
-		}
-		w.docs++
-		w.doubt(doc.Key)
-		w.passed(&doc.Row)
-		return nil
+		return s.settle(p, row)
 	})
-	if err != nil && !errors.Is(err, errEnough) {
-		return false, err
-	}
-	for src.ok && !w.full() && err == nil {
-		if err := w.missing(src); err != nil {
-			return false, err
-		}
-	}
-	return err == nil && !src.ok && src.whole, nil
-}
-
-// pair compares a row with its document and goes on to the next row.
-func (w *walk) pair(src *source, doc *index.Stored) error {
-	if w.v.same(&src.row, doc) {
-		if err := w.sums.both(&src.row); err != nil {
-			return err
-		}
-	} else {
-		w.doubt(doc.Key)
-	}
-	return w.step(src)
-}
-
-// missing passes a row that the index doesn't have.
-func (w *walk) missing(src *source) error {
-	w.doubt(w.keyOf(&src.row))
-	return w.step(src)
-}
-
-func (w *walk) step(src *source) error {
-	w.rows++
-	w.passed(&src.row)
-	if w.rows-w.told >= 1000 {
-		w.tell()
-	}
-	return src.next()
-}
-
-func (w *walk) passed(row *catalog.Row) {
-	if w.after == nil {
-		w.after = new(catalog.Row)
-	}
-	w.after.Reset()
-	for i := range row.Len() {
-		w.after.Append(row.Cell(i))
-	}
-}
-
-// same reports whether a document is exactly the row: every cell, and the hash, which is then the hash of both.
-func (v *verifier) same(row *catalog.Row, doc *index.Stored) bool {
-	if doc.Deleted || !row.Equal(&doc.Row) {
-		return false
-	}
-	var h catalog.Hash
-	h, v.scratch = row.Hash(v.scratch)
-	return h == doc.Hash
-}
-
-// lookups compares both sides by key, in whatever order the server has them: first every row of the source in the index,
-// then every document in the source.
-func (w *walk) lookups(ctx context.Context, src *source) (bool, error) {
-	for !w.sourced {
-		var rows []catalog.Row
-		var ids []string
-		for len(rows) < lookupRows {
-			if err := src.next(); err != nil {
-				return false, err
-			}
-			if !src.ok {
-				break
-			}
-			rows = append(rows, src.row.Clone())
-			ids = append(ids, catalog.DocumentID(w.h.Shard.Table, w.keyOf(&src.row)))
-		}
-		found, err := w.v.get(ctx, ids)
-		if err != nil {
-			return false, err
-		}
-		for i := range rows {
-			key := w.keyOf(&rows[i])
-			if doc := found[key]; doc == nil || !w.v.same(&rows[i], doc) {
-				w.doubt(key)
-			} else if err := w.sums.both(&rows[i]); err != nil {
-				return false, err
-			}
-			w.rows++
-			w.passed(&rows[i])
-		}
-		w.tell()
-		w.sourced = !src.ok && src.whole
-		if !src.ok && !src.whole || w.full() {
-			return false, nil
-		}
-	}
-	return w.extras(ctx, src)
-}
-
-// extras looks the documents up in the source.
-func (w *walk) extras(ctx context.Context, src *source) (bool, error) {
-	var batch []catalog.Key
-	err := w.v.cfg.Index.Scan(ctx, w.v.d.Name, w.h.Shard.Table, w.scanned, func(doc *index.Stored) error {
-		if !doc.Deleted {
-			batch = append(batch, doc.Key)
-			w.docs++
-		}
-		if len(batch) < lookupRows {
-			return nil
-		}
-		if err := w.absent(src, batch); err != nil {
-			return err
-		}
-		batch = batch[:0]
-		if src.old() || w.full() {
-			return errEnough
-		}
-		return nil
-	})
-	if err != nil {
-		if errors.Is(err, errEnough) {
-			return false, nil
-		}
-		return false, err
-	}
-	return true, w.absent(src, batch)
-}
-
-// absent doubts those of the keys that the source doesn't have.
-func (w *walk) absent(src *source, keys []catalog.Key) error {
-	if len(keys) == 0 {
-		return nil
-	}
-	have, err := src.have(keys)
 	if err != nil {
 		return err
 	}
-	for _, k := range keys {
-		if !have[k] {
-			w.doubt(k)
+	if err := l.repair(ctx, differ); err != nil {
+		return err
+	}
+	for _, x := range differ {
+		if x.State == Repaired {
+			v.r.Repaired++
+		} else {
+			v.r.Open++
+		}
+		if err := s.settle(&x.look, x.doc); err != nil {
+			return err
 		}
 	}
-	w.scanned = keys[len(keys)-1]
+	v.list(differ)
+	v.r.Differences += int64(len(differ))
+	v.r.Unsettled += unsettled
+	v.r.Rechecked += int64(len(s.suspects))
+	v.r.Sampled += s.sampled
+	w.sums.add(s.sums)
+	w.rows, w.docs = w.rows+s.rows, w.docs+s.docs
+	w.after, w.scanned, w.sourced = catalog.Key(s.after), s.scanned, s.sourced
+	v.progress.add(s.rows)
 	return nil
 }
 
-// get reads documents by id, by key.
-func (v *verifier) get(ctx context.Context, ids []string) (map[catalog.Key]*index.Stored, error) {
-	if len(ids) == 0 {
-		return nil, nil
+// settle adds what each side has to its sums.
+func (s *span) settle(p *look, doc *catalog.Row) error {
+	if p.there {
+		if err := s.sums.count(&p.row, true); err != nil {
+			return err
+		}
 	}
-	docs, err := v.cfg.Index.Get(ctx, v.d.Name, ids)
-	if err != nil {
-		return nil, err
+	if doc != nil {
+		return s.sums.count(doc, false)
 	}
-	out := make(map[catalog.Key]*index.Stored, len(docs))
-	for i := range docs {
-		out[docs[i].Key] = &docs[i]
-	}
-	return out, nil
+	return nil
 }
+
+// doubt notes a key; its text may be of memory that is used again.
+func (s *span) doubt(key catalog.Key) {
+	s.suspects = append(s.suspects, catalog.Key(strings.Clone(string(key))))
+}
+
+// full reports whether the span must end before the walk goes on.
+func (s *span) full() bool { return len(s.suspects) >= maxSuspects || len(s.sample) >= maxSample }

@@ -1,0 +1,93 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"strata/catalog"
+	"strata/fault"
+)
+
+const (
+	// A span of a throttled verifier is two seconds' worth of rows: each costs a snapshot and a heartbeat.
+	spanSeconds = 2
+	leastSpan   = 500
+	// lagLook is between two looks at a lag that is too high.
+	lagLook = time.Second
+	// lagPatience is how long one dataset's lag may hold up the others.
+	lagPatience = time.Minute
+)
+
+// spanRows bounds a span.
+func (g *reign) spanRows() int {
+	if g.cfg.RowsPerSecond <= 0 || g.cfg.SpanRows > 0 {
+		return g.cfg.SpanRows
+	}
+	return min(max(spanSeconds*g.cfg.RowsPerSecond, leastSpan), statementRows)
+}
+
+// pace waits until what was read is no more than the bound allows. No snapshot is open meanwhile.
+func (g *reign) pace(ctx context.Context, rows int64) error {
+	if g.cfg.RowsPerSecond <= 0 {
+		return nil
+	}
+	took := g.cfg.Now().Sub(g.began)
+	if !g.rest(ctx, time.Duration(rows)*time.Second/time.Duration(g.cfg.RowsPerSecond)-took) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// ready is part of keeper: it waits while the dataset's watermark is too old. A lag that stays is an error, so that another
+// dataset has its turn.
+func (g *reign) ready(ctx context.Context, v *verifier) error {
+	defer func() { g.began = g.cfg.Now() }()
+	since := g.cfg.Now()
+	for {
+		lag, err := g.lag(ctx, v.d)
+		if err != nil {
+			return err
+		}
+		if lag <= g.cfg.MaxLag {
+			g.p.Held = ""
+			g.note(func(s *Stats) { s.Held = false })
+			return nil
+		}
+		if g.cfg.Now().Sub(since) > lagPatience {
+			return fault.New(fault.Busy, "verify "+v.d.Name, "the index is %s behind, which is more than %s", lag.Round(time.Second), g.cfg.MaxLag).
+				WithHint("`strata sync status` and `strata canal status` show why")
+		}
+		held := fmt.Sprintf("%s is %s behind", v.d.Name, lag.Round(time.Second))
+		if g.p.Held == "" {
+			g.p.Held = held
+			if err := g.save(ctx); err != nil {
+				return err
+			}
+		}
+		g.note(func(s *Stats) { s.Held = true })
+		if !g.rest(ctx, lagLook) {
+			return ctx.Err()
+		}
+	}
+}
+
+// lag is the age of the dataset's oldest watermark. Errors: Proof where a partition is frozen.
+func (g *reign) lag(ctx context.Context, d *catalog.Dataset) (time.Duration, error) {
+	marks, err := g.cfg.Index.Watermarks(ctx, d.Name)
+	if err != nil {
+		return 0, err
+	}
+	if len(marks) < int(d.Partitions) {
+		return 0, fault.New(fault.Unavailable, "verify "+d.Name, "%d of %d partitions have a watermark", len(marks), d.Partitions).
+			WithHint("are canal and sync running? `strata sync status` shows how far the index is")
+	}
+	now, lag := catalog.At(g.cfg.Now()), time.Duration(0)
+	for _, m := range marks {
+		if m.Frozen != "" {
+			return 0, frozen(m)
+		}
+		lag = max(lag, time.Duration(now-m.At)*time.Microsecond)
+	}
+	return lag, nil
+}
