@@ -36,7 +36,6 @@ func (idle) Apply(context.Context, string, []index.Document) ([]index.Outcome, e
 	return nil, nil
 }
 func (idle) Refresh(context.Context, string) error                         { return nil }
-func (idle) Sweep(context.Context, string, index.Version) (int64, error)   { return 0, nil }
 func (idle) PutWatermark(context.Context, index.Watermark) error           { return nil }
 func (idle) Watermarks(context.Context, string) ([]index.Watermark, error) { return nil, nil }
 
