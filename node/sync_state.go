@@ -104,7 +104,7 @@ func (n *Node) SyncState(ctx context.Context) (SyncState, error) {
 	defer func() { _ = sink.Close() }() // only asked
 	for _, s := range n.specs() {
 		d := reported(s.Name, holders[s.Name], processes)
-		if err := n.addPartitions(ctx, &d, sink, int32(s.Partitions)); err != nil {
+		if err := n.addPartitions(ctx, &d, sink, s.Partitions); err != nil {
 			return out, err
 		}
 		out.Datasets = append(out.Datasets, d)
@@ -169,13 +169,13 @@ func (n *Node) addPartitions(ctx context.Context, d *SyncDataset, topics canal.S
 func (s *SyncState) Whole() error {
 	for i := range s.Datasets {
 		d := &s.Datasets[i]
-		switch {
-		case d.State == syncer.Stopped:
+		switch d.State {
+		case syncer.Stopped:
 			return fault.New(fault.Proof, "sync", "dataset %s is stopped: %s", d.Dataset, d.Err).WithHint("%s", d.Hint)
-		case d.State == Absent:
+		case Absent:
 			return fault.New(fault.Proof, "sync", "nobody applies dataset %s now", d.Dataset).
 				WithHint("strata serve --roles sync applies; where it runs, its log says what it waits for")
-		case d.State == syncer.Frozen:
+		case syncer.Frozen:
 			for _, p := range d.Partitions {
 				if p.Frozen != "" {
 					return fault.New(fault.Proof, "sync", "dataset %s is frozen: partition %d: %s", d.Dataset, p.Partition, p.Frozen).

@@ -123,9 +123,9 @@ func (t *set) turn(ctx context.Context) (context.Context, error) {
 		changed := t.changed
 		if t.do {
 			defer t.mu.Unlock()
-			ctx, t.end = context.WithCancel(ctx)
-			t.busy, t.st.State = true, Starting
-			return ctx, nil
+			turn, end := context.WithCancel(ctx)
+			t.busy, t.end, t.st.State = true, end, Starting
+			return turn, nil
 		}
 		t.mu.Unlock()
 		select {

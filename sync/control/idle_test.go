@@ -35,8 +35,8 @@ func (idle) Ensure(context.Context, *catalog.Dataset) error { return nil }
 func (idle) Apply(context.Context, string, []index.Document) ([]index.Outcome, error) {
 	return nil, nil
 }
-func (idle) Refresh(context.Context, string) error                         { return nil }
 func (idle) Sweep(context.Context, string, index.Version) (int64, error)   { return 0, nil }
+func (idle) Refresh(context.Context, string) error                         { return nil }
 func (idle) PutWatermark(context.Context, index.Watermark) error           { return nil }
 func (idle) Watermarks(context.Context, string) ([]index.Watermark, error) { return nil, nil }
 
