@@ -58,5 +58,3 @@ func runSync(t *testing.T, s *syncer.Sync) (stop func()) {
 	t.Cleanup(stop)
 	return stop
 }
-
-func (idle) Sweep(context.Context, string, index.Version) (int64, error) { return 0, nil }
