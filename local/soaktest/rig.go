@@ -116,6 +116,7 @@ live: {dsn: %q}
 offline: {dsn: %q}
 archive: {dsn: %q}
 control: {dsn: %q}
+verify: {every: "off"} # what it would mend is what a soak looks for
 kafka: {brokers: [%q]%s}
 http: "127.0.0.1:0"
 heartbeat_ms: %d
