@@ -248,7 +248,7 @@ func TestHandsOnTheIndex(t *testing.T) {
 	t.Run("another mapping", func(t *testing.T) {
 		r := newRoom(t)
 		r.admin("DELETE", "/"+r.index(), "")
-		r.admin("PUT", "/"+r.index(), fmt.Sprintf(`{"mappings":{"dynamic":false,"_meta":{"strata":{"format":2,"dataset":"entry","shard":%q,"shape":{"Name":"entry"}}},
+		r.admin("PUT", "/"+r.index(), fmt.Sprintf(`{"mappings":{"dynamic":false,"_meta":{"strata":{"format":3,"dataset":"entry","shard":%q,"shape":{"Name":"entry"}}},
 			"properties":{"account_id":{"type":"keyword"}}},"aliases":{%q:{},%q:{}}}`, november, r.prefix+"-entry", r.index()+".write"))
 		wants(t, "a new process", fresh(r), fault.Unsafe, "mapping")
 	})
