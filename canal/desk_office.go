@@ -181,7 +181,7 @@ func (o *office) alarm(ctx context.Context, x *Txn, a *Alarm) error {
 		o.again(f, "a statement changed the table")
 	}
 	o.note(Evidence{What: "alarm", Who: "strata", Why: a.What, Detail: detail(map[string]any{"dataset": a.Dataset, "table": a.Table,
-		"effect": a.Effect, "gtid": x.GTID, "statement": a.Statement})})
+		"effect": a.Effect.String(), "gtid": x.GTID, "statement": a.Statement})})
 	switch {
 	case l.stopped != nil:
 		return nil

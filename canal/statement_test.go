@@ -110,7 +110,7 @@ func TestStatement_tells_of_foreign_keys_that_change_rows(t *testing.T) {
 func said(st canal.Statement) string {
 	var out []string
 	for _, a := range st.Alterations() {
-		s := strings.TrimPrefix(a.Table.Schema+"/", "/") + a.Table.Name + " " + a.What + " " + [...]string{"none", "some gone", "gone", "rewritten"}[a.Effect]
+		s := strings.TrimPrefix(a.Table.Schema+"/", "/") + a.Table.Name + " " + a.What + " " + a.Effect.String()
 		for _, c := range a.Added {
 			s += " +" + c
 		}

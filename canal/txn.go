@@ -63,6 +63,9 @@ const (
 	Rewritten               // values may have changed, rows come and gone: ALTER that converts, a partition exchanged
 )
 
+// String is the effect as the evidence has it.
+func (e Effect) String() string { return [...]string{"none", "some gone", "gone", "rewritten"}[e] }
+
 // Alarm is something that happened to a captured table which an operator should know of.
 type Alarm struct {
 	Dataset   string

@@ -80,10 +80,10 @@ func TestSource_alarms_on_DDL_by_others_and_not_on_stratas_own(t *testing.T) {
 	var alarms []string
 	for _, x := range xs {
 		for _, a := range x.Alarms {
-			alarms = append(alarms, fmt.Sprintf("%s %s %d", a.What, a.Table, a.Effect))
+			alarms = append(alarms, fmt.Sprintf("%s %s %s", a.What, a.Table, a.Effect))
 		}
 	}
-	if got := strings.Join(alarms, ", "); got != "truncate e_202601 1, drop e_202601 1, rename e_202603 1" {
+	if got := strings.Join(alarms, ", "); got != "truncate e_202601 gone, drop e_202601 gone, rename e_202603 gone" {
 		t.Fatal(got)
 	}
 	if got := all(xs); got != "e_202604 c#0 4 2026-04-01 10:00:00; " {

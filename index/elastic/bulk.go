@@ -1,6 +1,7 @@
 package elastic
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -135,6 +136,12 @@ func (x *Index) sendOne(ctx context.Context, op string, b *batch, items []item) 
 	if err != nil {
 		return nil, bulkVerdict(ctx, err), classify(ctx, op, err)
 	}
+	if allApplied(raw, items) {
+		for i := range items {
+			b.out[items[i].at] = index.Outcome{Status: index.Applied}
+		}
+		return nil, done, nil
+	}
 	got, err := bulkAnswer(op, raw, len(items))
 	if err != nil {
 		return nil, trouble, err
@@ -156,7 +163,29 @@ func (x *Index) sendOne(ctx context.Context, op string, b *batch, items []item) 
 	return again, done, nil
 }
 
-// bulkAnswer reads the n items of a bulk's answer. By hand, where nothing failed: it takes as long as making the bulk otherwise.
+// allApplied reports whether an answer is, byte for byte, the one of a bulk of which every item was written where it belongs:
+// nearly every answer is, and this takes a tenth of the time that reading it takes.
+func allApplied(raw []byte, items []item) bool {
+	rest, ok := bytes.CutPrefix(raw, []byte(`{"errors":false,"items":[`))
+	for i := range items {
+		if i > 0 && ok {
+			rest, ok = bytes.CutPrefix(rest, []byte{','})
+		}
+		for _, want := range [...]string{`{"index":{"_index":"`, items[i].shard.index, `","_id":"`, items[i].id, `","status":20`} {
+			if ok = ok && len(rest) >= len(want) && string(rest[:len(want)]) == want; !ok {
+				return false
+			}
+			rest = rest[len(want):]
+		}
+		if len(rest) < 3 || rest[0] != '0' && rest[0] != '1' || string(rest[1:3]) != "}}" {
+			return false
+		}
+		rest = rest[3:]
+	}
+	return ok && string(rest) == "]}"
+}
+
+// bulkAnswer reads the n items of any other answer.
 func bulkAnswer(op string, raw []byte, n int) ([]bulkItem, error) {
 	bad := func(format string, args ...any) ([]bulkItem, error) {
 		return nil, fault.New(fault.Unavailable, op, format, args...)

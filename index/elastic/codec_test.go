@@ -124,3 +124,24 @@ func TestNames(t *testing.T) {
 		t.Errorf("%s", id)
 	}
 }
+
+// TestAllApplied has one answer that is taken as it is, and all that must be read.
+func TestAllApplied(t *testing.T) {
+	items := []item{{id: "e/1,2", shard: &shard{index: "s-e"}}, {id: "e/1,3", shard: &shard{index: "s-e"}}}
+	const good = `{"errors":false,"items":[{"index":{"_index":"s-e","_id":"e/1,2","status":201}},{"index":{"_index":"s-e","_id":"e/1,3","status":200}}]}`
+	if !allApplied([]byte(good), items) {
+		t.Error("the usual answer is not known")
+	}
+	for _, change := range [][2]string{{"false", "true"}, {"201", "409"}, {"201", "202"}, {"1,3", "1,4"}, {`"s-e","_id":"e/1,3`, `"s-f","_id":"e/1,3`},
+		{`},{"index"`, `}{"index"`}, {"index\":{\"_index\":\"s-e\",\"_id\":\"e/1,2", "create\":{\"_index\":\"s-e\",\"_id\":\"e/1,2"}, {"]}", "],"},
+		{`,{"index":{"_index":"s-e","_id":"e/1,3","status":200}}`, ""}, {"200}}", `200}},{"index":{}}`}} {
+		if bad := strings.Replace(good, change[0], change[1], 1); bad == good || allApplied([]byte(bad), items) {
+			t.Errorf("taken for success: %s", bad)
+		}
+	}
+	for cut := range good {
+		if allApplied([]byte(good[:cut]), items) {
+			t.Errorf("taken for success: %s", good[:cut])
+		}
+	}
+}

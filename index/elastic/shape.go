@@ -11,7 +11,7 @@ import (
 )
 
 // format of the indices, in their mappings and in the state.
-const format = 2
+const format = 3
 
 // own is the key of what strata adds to a document.
 const own = "_strata"
