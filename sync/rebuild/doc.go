@@ -40,8 +40,9 @@
 //
 // # Who runs it
 //
-// Any process with role sync: it looks at the registers every second, and works on a rebuild while it holds its lock (one
-// runner). The lock only saves work: every write is a compare-and-set on the register, or idempotent. So a process that
+// The process with role sync that applies the dataset: it looks at the register every second, knows whether the generation is
+// fed, and works on the rebuild while it holds its lock (one runner). The lock only saves work: every write is a
+// compare-and-set on the register, or idempotent. So a process that
 // takes over after kill -9 goes on at the step that the note names. A backfill that was ordered just before a crash is found on
 // the desk by its text. Orders of an operator are written into the same note.
 //
