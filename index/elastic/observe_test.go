@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"strata/index"
@@ -30,17 +31,18 @@ func TestObserve_is_told_of_every_request(t *testing.T) {
 	if err := x.Ensure(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
-	sent := 0
+	var sent atomic.Int64 // connections come one after the other, but have goroutines of their own
 	f.Then(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
 		if !isBulk(r) {
 			return false
 		}
-		if sent++; sent == 1 {
+		n := sent.Add(1)
+		if n == 1 {
 			localtest.Reply(w, http.StatusTooManyRequests, []byte(`{"error":{"type":"es_rejected_execution_exception","reason":"full"},"status":429}`))
-		} else if sent == 2 {
+		} else if n == 2 {
 			localtest.Cut(w)
 		}
-		return sent <= 2
+		return n <= 2
 	})
 	doc := indextest.Doc(d, november, indextest.Entry(1, 1, 10, "2026-11-02", nil), 1, false)
 	if _, err := x.Apply(t.Context(), "entry", []index.Document{doc}); err != nil {
