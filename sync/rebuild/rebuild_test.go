@@ -424,6 +424,9 @@ func TestAbort(t *testing.T) {
 			if p == rebuild.Verifying {
 				w.verdict.Store(&hold)
 			}
+			if p == rebuild.Switching {
+				w.claim(1, 100) // what the new one lacks: the switch waits for it
+			}
 			if p != rebuild.Filling {
 				w.filled(canal.Done)
 			}
@@ -442,7 +445,7 @@ func TestAbort(t *testing.T) {
 			if r := w.start(); r.Generation != 3 {
 				t.Errorf("%+v", r)
 			}
-			w.claim(3, 20)
+			w.claim(3, 200)
 			w.filled(canal.Done)
 			w.at(rebuild.Done)
 			stop()
