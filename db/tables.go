@@ -75,24 +75,22 @@ func Says(ctx context.Context, d *DB, ds *catalog.Dataset) (catalog.Says, error)
 	return says, classify(ctx, op, rows.Err())
 }
 
-// Beat raises the store's heartbeat by one, with the time given, and returns what was written. d must be a Writer.
+// Beat raises the store's heartbeat by one, with the time given, and returns what was written. d must be a Writer. It is one
+// statement of its own: a process that is stopped in the middle of it doesn't hold the row, for which all others would wait.
 func Beat(ctx context.Context, d *DB, now catalog.Instant) (h Heartbeat, err error) {
 	op := "beat " + d.cfg.Name
-	tx, err := d.pool.BeginTx(ctx, nil)
+	res, err := d.pool.ExecContext(ctx, "INSERT INTO strata_heartbeat (id, seq, at) VALUES (1, LAST_INSERT_ID(1), ?) ON DUPLICATE KEY UPDATE seq=LAST_INSERT_ID(seq+1), at=VALUES(at)", int64(now))
+	if err != nil {
+		return h, d.setup(ctx, classify(ctx, op, err))
+	}
+	seq, err := res.LastInsertId()
+	if err == nil && seq <= 0 {
+		err = fault.New(fault.Internal, op, "the server doesn't say the number")
+	}
 	if err != nil {
 		return h, classify(ctx, op, err)
 	}
-	defer func() { _ = tx.Rollback() }()
-	if _, err = tx.ExecContext(ctx, "INSERT INTO strata_heartbeat (id, seq, at) VALUES (1, 1, ?) ON DUPLICATE KEY UPDATE seq=seq+1, at=VALUES(at)", int64(now)); err != nil {
-		return h, d.setup(ctx, classify(ctx, op, err))
-	}
-	if err = tx.QueryRowContext(ctx, "SELECT seq, at FROM strata_heartbeat WHERE id=1").Scan(&h.Seq, &h.At); err != nil {
-		return h, classify(ctx, op, err)
-	}
-	if err = tx.Commit(); err != nil {
-		return Heartbeat{}, classify(ctx, op, err)
-	}
-	return h, nil
+	return Heartbeat{Seq: uint64(seq), At: now}, nil
 }
 
 // Tables lists the schema's base tables whose names start with prefix, byte by byte, sorted.

@@ -227,9 +227,9 @@ func TestL2_a_stopped_leader_does_no_harm(t *testing.T) {
 	second := startCapturer(t, cfg, 5002)
 
 	wr := startWriter(t, r.live)
+	indexed(t, n)
 	w := newWatcher()
 	goRun(t, "watch the documents", func(ctx context.Context) error { return ctxErr(ctx, w.run(ctx, n.Index())) })
-	indexed(t, n)
 
 	for _, x := range []struct {
 		name         string
