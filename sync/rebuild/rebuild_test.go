@@ -432,9 +432,17 @@ func TestAbort(t *testing.T) {
 			}
 			w.until("the backfill is known", func(r rebuild.Rebuild) bool { return r.Task != 0 })
 			w.at(p)
-			_, err := w.b.Abort(t.Context(), w.d.Name, "ann", "no more")
-			w.ok(err)
+			_, late := w.b.Abort(t.Context(), w.d.Name, "ann", "no more")
 			list, err := w.x.Generations(t.Context(), w.d.Name)
+			if p == rebuild.Switching && late != nil { // it was too late, and says so: the new one answers
+				if w.ok(err); !slices.ContainsFunc(list, func(g index.Generation) bool { return g.Number == 2 && g.State == index.Serving }) {
+					t.Fatalf("%+v after %v", list, late)
+				}
+				stop()
+				w.ok(<-ended)
+				return
+			}
+			w.ok(late)
 			if err != nil || len(list) != 1 || list[0].State != index.Serving {
 				t.Fatalf("%+v, %v", list, err)
 			}
