@@ -55,10 +55,10 @@ func (f *forms) of(d *catalog.Dataset, columns []byte, build func() *definition)
 func define(m *tableMap, fields []field, d *catalog.Dataset, table string, chars charsets) *definition {
 	out := &definition{fields: slices.Clone(fields)}
 	bad := func(hint, format string, args ...any) *definition {
-		out.err = fault.New(fault.Unsafe, "read table "+table, format, args...).WithHint("%s; then load the dataset anew", hint)
+		out.err = fault.New(fault.Unsafe, "read table "+table, format, args...).WithHint("%s; then load the dataset anew: strata canal backfill %s", hint, d.Name)
 		return out
 	}
-	const keep = "a captured table must keep the dataset's key and time, and the kinds of its columns: change it back or declare the dataset anew"
+	const keep = "a captured table must keep the dataset's key and time, and the kinds of its columns: unless it has them again, change it back or declare the dataset anew"
 	if len(m.names) != len(fields) {
 		return bad("set binlog_row_metadata=FULL on the server", "the binlog has no column names: binlog_row_metadata was not FULL")
 	}
