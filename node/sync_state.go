@@ -172,6 +172,8 @@ func (s *SyncState) Whole() error {
 		switch d.State {
 		case syncer.Stopped:
 			return fault.New(fault.Proof, "sync", "dataset %s is stopped: %s", d.Dataset, d.Err).WithHint("%s", d.Hint)
+		case syncer.Retrying:
+			return fault.New(fault.Proof, "sync", "dataset %s is tried again: %s", d.Dataset, d.Err).WithHint("%s", d.Hint)
 		case Absent:
 			return fault.New(fault.Proof, "sync", "nobody applies dataset %s now", d.Dataset).
 				WithHint("strata serve --roles sync applies; where it runs, its log says what it waits for")

@@ -65,7 +65,7 @@
 // else (a record strata did not write, an unknown shard, a login that is refused, an index that is missing or not strata's, too
 // many letters) stops that dataset alone, with nothing committed beyond it (law L11); Stats and WaitFor say why and what to do.
 // A stopped dataset is tried again once a minute, from its stored watermark, which changes nothing where the cause is still
-// there; Resume tries it at once. It is shown as stopped until every partition has got through something.
+// there; Resume tries it at once. What failed is shown until every partition has got through something.
 //
 // # Bounds, and who comes first (laws L9, L11)
 //

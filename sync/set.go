@@ -155,7 +155,7 @@ func (t *set) resume() {
 	}
 }
 
-// start begins a try. One that was stopped shows that until every partition has got through something again.
+// start begins a try. After one that failed its reason is shown until every partition has got through something again.
 func (t *set) start(from []index.Watermark) {
 	t.update(func() {
 		t.marks, t.at = slices.Clone(from), make([]int64, len(from))
@@ -163,7 +163,7 @@ func (t *set) start(from []index.Watermark) {
 		for i := range from {
 			t.at[i] = -1 // it has not begun
 		}
-		if t.st.State == Stopped {
+		if t.st.State == Stopped || t.st.State == Retrying {
 			t.behind = map[int32]bool{}
 			for i := range from {
 				t.behind[int32(i)] = true
@@ -187,7 +187,7 @@ func (t *set) goes() {
 func (t *set) through(partition int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.st.State != Stopped || t.behind == nil {
+	if t.behind == nil {
 		return
 	}
 	if delete(t.behind, partition); len(t.behind) == 0 {

@@ -182,7 +182,9 @@ func (s *Sync) runSet(ctx context.Context, t *set) error {
 				pause = s.cfg.Pause
 			}
 			t.stop(Retrying, err)
-			s.cfg.Log.Warn("dataset is tried again", "dataset", t.d.Name, "err", err, "pause", pause)
+			if was.State != Retrying || was.Err != err.Error() {
+				s.cfg.Log.Warn("dataset is tried again", "dataset", t.d.Name, "err", err, "hint", fault.HintOf(err), "pause", pause)
+			}
 			wait, pause = pause, min(2*pause, maxPause)
 		}
 		timer := time.NewTimer(wait)

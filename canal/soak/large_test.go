@@ -3,7 +3,6 @@ package soak
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -40,30 +39,13 @@ func TestCapture_makes_a_letter_of_a_row_that_is_too_large(t *testing.T) {
 	r.proof()
 }
 
-// smallDisk is a file system of some MiB, or none where none may be mounted.
-func smallDisk(t *testing.T, mib int) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "disk")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dm", mib), "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("no small file system can be mounted here: %v: %s", err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {
-			t.Errorf("%v: %s", err, out)
-		}
-	})
-	return dir
-}
-
 // TestSoak_waits_for_room_to_spill: a transaction that doesn't fit into memory, nor on the disk. Nothing of it is sent, it
 // is said, and it goes on when there is room.
 func TestSoak_waits_for_room_to_spill(t *testing.T) {
 	soaktest.SoakOnly(t)
 	const rows = 200_000
-	disk := smallDisk(t, 256)
+	disk := filepath.Join(t.TempDir(), "disk")
+	localtest.SmallDisk(t, disk, 256)
 	ballast := filepath.Join(disk, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 250<<20), 0o600); err != nil {
 		t.Fatal(err)

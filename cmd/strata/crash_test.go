@@ -73,7 +73,7 @@ func chains() map[string][]string {
 
 // checkChains expects every point of every room in some chain, but for what a demo doesn't meet: a repair of what changed
 // during a copy, the return of a range and the abort of a move, which archive/mysql crashes at, a sweep of the index, which
-// index/sqlite crashes at, and a dead letter, which sync crashes at.
+// index/sqlite crashes at, and a dead letter, which sync/dlq crashes at.
 func checkChains(t *testing.T) {
 	there := map[string]bool{}
 	for _, points := range chains() {

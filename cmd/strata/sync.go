@@ -24,7 +24,7 @@ type SyncStatusCmd struct{}
 
 // Help is what --help says beyond the flags.
 func (c *SyncStatusCmd) Help() string {
-	return "Exit code 0 where every dataset is applied; 1 where one is stopped or frozen, or nobody applies it. Asks the index, Kafka\nand the control database only. LAG is from the watermark's commit to now, RECORDS what the topic has beyond it."
+	return "Exit code 0 where every dataset is applied; 1 where one is stopped, frozen or tried again,\nor nobody applies it. Asks the index, Kafka and the control database only.\nLAG is from the watermark's commit to now, RECORDS what the topic has beyond it."
 }
 
 // Run prints how every dataset stands.

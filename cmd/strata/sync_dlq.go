@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -253,8 +254,8 @@ func (c *closeFlags) run(ctx context.Context, m *Main, cli *CLI, do func(*node.L
 			return printLetters(m.Stdout, &list, len(letters))
 		}
 		results, err := do(l, letters, by)
-		if cli.JSON {
-			return m.orJSON(results, err)
+		if cli.JSON && (err == nil || len(results) > 0) { // what was closed before an error is the answer
+			return errors.Join(m.printJSON(append([]dlq.Result{}, results...)), err)
 		}
 		for _, r := range results {
 			fmt.Fprintf(m.Stdout, "%s is %s: %s\n", plainLine(r.Letter), r.State, plainLine(r.Detail))
