@@ -3,8 +3,8 @@
 //
 // # Applying
 //
-// One goroutine per dataset and partition: read records, filter, apply, send letters, refresh, write the watermark, commit the
-// offset.
+// One goroutine per dataset and partition: read records, filter, apply, send letters. One more per dataset claims what they
+// have applied: refresh, write the watermarks, commit the offsets.
 //
 //   - Filter: canal.Gate drops records of a term below the highest `open` before them, before anything is counted. Then
 //     numbers: not above the last, and not newer than it, is a duplicate and ignored; one more is next; anything else is a gap.
@@ -15,11 +15,16 @@
 //   - Records come with or without Kafka Connect's schema, also mixed. An image may have other columns than the dataset, as its
 //     table had: what it lacks is NULL, what the dataset lacks is not stored, and the row must then have the record's hash.
 //   - Watermark (law L4): only at marks, which stand at the end of a transaction, and only when everything before the mark is
-//     applied and a refresh has returned. Its version is the mark's, so an older one never replaces it.
+//     applied and a refresh that began after that has returned. Its version is the mark's, so an older one never replaces it.
+//   - One refresh serves all claims that its dataset's partitions have handed in before it begins; those that come while it goes
+//     on wait for the next. A partition that has read all that there is, is claimed at once, but the index rests between two
+//     refreshes for as long as the last took with its watermarks; one with a backlog once a second, and it waits itself when 32
+//     batches are not claimed.
 //   - Offsets are committed to Kafka last, for people and lag tools. On a start the watermark says where to read on: the
 //     index is the truth.
 //
-// Order of writes: Apply, letters, Refresh, PutWatermark, Commit. A crash between any two repeats what came before it.
+// Order of writes: Apply, letters, Refresh, PutWatermark, Commit. A crash between any two repeats what came before it. Where a
+// partition fails, what it has applied before is claimed first; a stop that was asked for leaves it, and it is applied again.
 //
 // # Outcomes of a document
 //

@@ -99,7 +99,7 @@ func (p *partition) sendLetters(ctx context.Context) error {
 	for _, r := range p.refused {
 		out = append(out, letter(r.record, r.reason, now))
 	}
-	err := p.step("sync.letter", "sync.lettered", func() error { return p.s.cfg.Letters.Send(ctx, p.t.d.Name, out) })
+	err := p.s.step("sync.letter", "sync.lettered", func() error { return p.s.cfg.Letters.Send(ctx, p.t.d.Name, out) })
 	if err != nil {
 		p.t.reserve(-n, 0)
 		return err

@@ -34,8 +34,10 @@ type partition struct {
 	n       int32
 	tally   tally
 	anew    bool            // the next record is the first of a topic that was made anew
-	stored  index.Watermark // as the index has it
-	last    canal.Header    // of the last record taken: its version orders what is written about it
+	from    index.Watermark // as the index had it when the partition began
+	claims  *claims
+	said    string       // what was last said to be missing
+	last    canal.Header // of the last record taken: its version orders what is written about it
 	decode  *Decoder
 	records []canal.Record
 	docs    []index.Document
@@ -46,8 +48,8 @@ type partition struct {
 	ahead   ahead
 }
 
-func newPartition(s *Sync, t *set, from index.Watermark) *partition {
-	p := &partition{s: s, t: t, n: from.Partition, stored: from, decode: NewDecoder(t.d)}
+func newPartition(s *Sync, t *set, from index.Watermark, c *claims) *partition {
+	p := &partition{s: s, t: t, n: from.Partition, from: from, claims: c, decode: NewDecoder(t.d)}
 	p.tally = tally{gate: canal.Gate{Highest: from.Term}, number: from.Number, version: from.Version, frozen: from.Frozen, beat: from.Heartbeat}
 	return p
 }
@@ -57,7 +59,7 @@ func (p *partition) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p.anew = strings.HasPrefix(p.tally.frozen, madeAnew)
+	p.anew, p.said = strings.HasPrefix(p.tally.frozen, madeAnew), p.tally.frozen
 	p.t.read(p.n, from)
 	stream, err := p.s.cfg.Feed.Open(ctx, p.t.d, p.n, from)
 	if err != nil {
@@ -69,6 +71,10 @@ func (p *partition) run(ctx context.Context) (err error) {
 			return err
 		}
 		if err := p.batch(ctx, stream); err != nil {
+			var c *crash
+			if !errors.As(err, &c) {
+				_ = p.claims.settle(ctx, p.n) // what was applied before is claimed; if it can't be, err is why it is tried again
+			}
 			return err
 		}
 	}
@@ -82,8 +88,8 @@ func (p *partition) begin(ctx context.Context) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	at, same := p.stored.Offset, true
-	if at > first && at <= next && p.stored.Heartbeat > 0 { // else it comes from no mark: a generation that is built begins there
+	at, same := p.from.Offset, true
+	if at > first && at <= next && p.from.Heartbeat > 0 { // else it comes from no mark: a generation that is built begins there
 		if same, err = p.same(ctx, at-1); err != nil {
 			return 0, err
 		}
@@ -101,12 +107,12 @@ func (p *partition) begin(ctx context.Context) (int64, error) {
 		}
 		return at, nil
 	}
-	w := p.stored
+	w := p.from
 	w.Frozen, w.Offset, w.Version = p.tally.frozen, first, w.Version+1
 	if at >= first {
 		p.tally.number, w.Number = 0, 0 // another topic counts from its beginning
 	}
-	if err := p.put(ctx, w); err != nil {
+	if err := p.s.put(ctx, p.t, w); err != nil {
 		return 0, err
 	}
 	p.s.cfg.Log.Error("watermark frozen", "dataset", p.t.d.Name, "partition", p.n, "missing", p.tally.frozen)
@@ -126,7 +132,7 @@ func (p *partition) same(ctx context.Context, offset int64) (_ bool, err error) 
 	}
 	var m canal.Mark
 	return records[0].Header.Kind == canal.KindMark && json.Unmarshal(canal.Payload(records[0].Value), &m) == nil &&
-		m.Heartbeat == p.stored.Heartbeat && m.GTID == p.stored.GTID && m.At == p.stored.At, nil
+		m.Heartbeat == p.from.Heartbeat && m.GTID == p.from.GTID && m.At == p.from.At, nil
 }
 
 // batch reads, applies and forgets one batch, for which there is room.
@@ -140,7 +146,7 @@ func (p *partition) batch(ctx context.Context, stream Stream) error {
 	if err != nil {
 		return err
 	}
-	if err := p.take(); err != nil {
+	if err := p.take(ctx); err != nil {
 		return err
 	}
 	if err := p.flush(ctx); err != nil {
@@ -155,7 +161,7 @@ func (p *partition) batch(ctx context.Context, stream Stream) error {
 }
 
 // take judges the records and makes documents and marks of those that count.
-func (p *partition) take() error {
+func (p *partition) take(ctx context.Context) error {
 	p.docs, p.of, p.refused, p.marks = p.docs[:0], p.of[:0], p.refused[:0], p.marks[:0]
 	var drops, twice int64
 	if p.anew {
@@ -166,8 +172,8 @@ func (p *partition) take() error {
 	for i := range p.records {
 		r := &p.records[i]
 		v, err := p.tally.take(r)
-		if err == nil && p.tally.doubt && p.t.doubt(p.stored) {
-			err = fault.New(fault.Stale, "read record", "it may be of another topic under this name, which is looked at now")
+		if err == nil && p.tally.doubt {
+			err = p.doubt(ctx)
 		}
 		if err != nil {
 			return p.where(r, err)
@@ -199,6 +205,17 @@ func (p *partition) take() error {
 		st.Records, st.Dropped, st.Duplicates = st.Records+n, st.Dropped+drops, st.Duplicates+twice
 	})
 	return nil
+}
+
+// doubt is an error where the topic may be another one under its name: reading begins again at the stored watermark, to see.
+func (p *partition) doubt(ctx context.Context) error {
+	if err := p.claims.settle(ctx, p.n); err != nil {
+		return err
+	}
+	if !p.t.doubt(p.t.stored(p.n)) {
+		return nil
+	}
+	return fault.New(fault.Stale, "read record", "it may be of another topic under this name, which is looked at now")
 }
 
 // where names the record in an error.
@@ -242,7 +259,8 @@ func (p *partition) takeChange(i int) error {
 	return nil
 }
 
-// flush writes in this order: documents, letters, refresh, watermark, offset. Each step makes the next one true.
+// flush writes in this order: documents, letters, and then what may be claimed: refresh, watermark, offset. Each step makes the
+// next one true.
 func (p *partition) flush(ctx context.Context) error {
 	p.unread = len(p.refused) // so far
 	if err := p.applyDocs(ctx); err != nil {
@@ -258,36 +276,30 @@ func (p *partition) flush(ctx context.Context) error {
 		st.Batches, st.Documents = st.Batches+1, st.Documents+int64(len(p.docs)+p.unread)
 	})
 	p.t.through(p.n)
-	newlyFrozen := p.tally.frozen != "" && p.tally.frozen != p.stored.Frozen
-	if len(p.marks) == 0 && !newlyFrozen {
+	return p.hand(ctx)
+}
+
+// hand gives in what may be claimed of the batch, once it is refreshed.
+func (p *partition) hand(ctx context.Context) error {
+	missing := p.tally.frozen
+	if len(p.marks) == 0 && (missing == "" || missing == p.said) {
 		return nil
 	}
-	if err := p.step("sync.refresh", "sync.refreshed", func() error { return p.t.index.Refresh(ctx, p.t.d.Name) }); err != nil {
-		return err
+	p.said = missing
+	c := claim{partition: p.n, frozen: missing, last: index.MakeVersion(p.last.Term, p.last.Seq), batches: 1}
+	for _, m := range p.marks {
+		c.w, c.made = m.w, append(c.made, m.at)
 	}
-	if n := len(p.marks); n > 0 {
-		if err := p.put(ctx, p.marks[n-1].w); err != nil {
-			return err
-		}
-		now := catalog.At(p.s.cfg.Now())
-		for _, m := range p.marks {
-			if p.t.building {
-				continue
-			}
-			lag := max(time.Duration(now-m.at)*time.Microsecond, 0) // the writer's clock may be ahead of ours
-			p.s.lag.add(lag)
-			p.s.cfg.Lag(lag)
-		}
+	return p.claims.hand(ctx, c, !p.full())
+}
+
+// full reports whether the batch is as large as one may be: there is more to read at once.
+func (p *partition) full() bool {
+	size := 0
+	for i := range p.records {
+		size += len(p.records[i].Value)
 	}
-	if newlyFrozen {
-		w := p.stored
-		w.Frozen, w.Version = p.tally.frozen, max(index.MakeVersion(p.last.Term, p.last.Seq), w.Version+1)
-		if err := p.put(ctx, w); err != nil {
-			return err
-		}
-		p.s.cfg.Log.Error("watermark frozen", "dataset", p.t.d.Name, "partition", p.n, "missing", p.tally.frozen)
-	}
-	return p.commit(ctx)
+	return len(p.records) >= batchRecords || size >= p.s.budget.batchBytes
 }
 
 func (p *partition) applyDocs(ctx context.Context) error {
@@ -295,7 +307,7 @@ func (p *partition) applyDocs(ctx context.Context) error {
 		return nil
 	}
 	var out []index.Outcome
-	err := p.step("sync.apply", "sync.applied", func() (err error) {
+	err := p.s.step("sync.apply", "sync.applied", func() (err error) {
 		out, err = p.t.index.Apply(ctx, p.t.d.Name, p.docs)
 		return err
 	})
@@ -320,39 +332,4 @@ func (p *partition) applyDocs(ctx context.Context) error {
 	}
 	p.t.count(func(st *DatasetStats) { st.Applied, st.Newer = st.Applied+applied, st.Newer+newer })
 	return nil
-}
-
-// step does one write between its two crash points.
-func (p *partition) step(before, after string, do func() error) error {
-	if err := p.s.at(before); err != nil {
-		return err
-	}
-	if err := do(); err != nil {
-		return err
-	}
-	return p.s.at(after)
-}
-
-func (p *partition) put(ctx context.Context, w index.Watermark) error {
-	err := p.step("sync.watermark", "sync.watermarked", func() error { return p.t.index.PutWatermark(ctx, w) })
-	if err != nil {
-		return err
-	}
-	p.stored = w
-	p.t.mark(w)
-	return nil
-}
-
-// commit tells Kafka, for people, how far the generation that answers is; a failure is counted and nothing more, because the
-// watermark is what counts.
-func (p *partition) commit(ctx context.Context) error {
-	if p.t.building {
-		return nil
-	}
-	return p.step("sync.commit", "sync.committed", func() error {
-		if err := p.s.cfg.Feed.Commit(ctx, p.t.d.Name, p.n, p.stored.Offset, p.stored.Term); err != nil {
-			p.t.count(func(st *DatasetStats) { st.Uncommit++ })
-		}
-		return nil
-	})
 }

@@ -291,6 +291,13 @@ func (t *set) mark(m index.Watermark) {
 	})
 }
 
+// stored is a partition's watermark as the index has it.
+func (t *set) stored(partition int32) index.Watermark {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.marks[partition]
+}
+
 // count adds to the counters without waking waiters.
 func (t *set) count(f func(*DatasetStats)) {
 	t.mu.Lock()

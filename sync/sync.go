@@ -131,6 +131,17 @@ func (s *Sync) at(point string) error {
 	return nil
 }
 
+// step does one write between its two crash points.
+func (s *Sync) step(before, after string, do func() error) error {
+	if err := s.at(before); err != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	return s.at(after)
+}
+
 // Run applies until ctx ends, and returns nil then. A dataset that stops does not end it; see Stats.
 func (s *Sync) Run(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
@@ -226,9 +237,11 @@ func (s *Sync) runOnce(ctx context.Context, t *set) error {
 		from[m.Partition] = m
 	}
 	t.start(from)
+	waiting := newClaims()
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.claim(ctx, t, waiting) })
 	for _, m := range from {
-		p := newPartition(s, t, m)
+		p := newPartition(s, t, m, waiting)
 		g.Go(func() error { return p.run(ctx) })
 	}
 	if !t.building { // what is missing there is missing in the one that serves, too, or halts the rebuild

@@ -52,7 +52,7 @@ func (x *Index) send(ctx context.Context, op string, b *batch) error {
 	most := maxBulkDocs // less once the server has said that a bulk is too large
 	var why error
 	for len(todo) > 0 {
-		n := b.fill(todo, most)
+		n, full := b.fill(todo, most)
 		again, what, err := x.sendOne(ctx, op, b, todo[:n])
 		if what != done {
 			why = err
@@ -69,18 +69,22 @@ func (x *Index) send(ctx context.Context, op string, b *batch) error {
 			}
 			most = n / 2
 			continue
-		case len(again) < n:
+		case len(again) < n: // part of it is progress, however little
 			wait, tries = firstPause, 0
 		}
-		if len(again) == 0 {
+		if len(again) <= n/2 {
 			b.ds.bulk.grow()
+		}
+		if len(again) == 0 {
 			todo = todo[n:]
 			continue
 		}
 		if tries++; tries >= maxTries {
 			return fault.New(fault.Unavailable, op, "tried %d times: %w", tries, whyAgain(why)).WithHint("%s", fault.HintOf(whyAgain(why)))
 		}
-		b.ds.bulk.shrink()
+		if len(again) == n && full {
+			b.ds.bulk.shrink()
+		}
 		todo = append(again[:len(again):len(again)], todo[n:]...)
 		if err := x.cfg.Pause(ctx, wait); err != nil {
 			return classify(ctx, op, err)
@@ -99,17 +103,15 @@ func whyAgain(err error) error {
 	return err
 }
 
-// fill is how many of the items go into the next bulk.
-func (b *batch) fill(todo []item, most int) int {
-	n, size := 0, 0
-	for n < len(todo) && n < min(most, b.ds.bulk.docs()) {
-		size += todo[n].to - todo[n].from
-		if n > 0 && size > maxBulkBytes {
+// fill is how many of the items go into the next bulk; full where the dataset's size of bulks allows no more.
+func (b *batch) fill(todo []item, most int) (n int, full bool) {
+	docs := b.ds.bulk.docs()
+	for size := 0; n < min(len(todo), most, docs); n++ {
+		if size += todo[n].to - todo[n].from; n > 0 && size > maxBulkBytes {
 			break
 		}
-		n++
 	}
-	return n
+	return n, n == docs
 }
 
 // bulkItem is one item of a bulk's answer.

@@ -50,7 +50,7 @@
 // Apply checks every image here, as it must refuse what is no row, and sends bulks of at most 5 MiB and 2,000 documents.
 // Each answer is matched to its request by position, id and index. 200, 201: Applied. 409: Newer; the stored versions are read at
 // the end, and where somebody else wrote what is there, above all versions of strata, the document is Refused. 400: Refused, with Elasticsearch's reason. 429 of one document or of all, 5xx, no answer: those documents again,
-// after a pause that doubles, in bulks half as large (they grow again with success); 413: in two halves, and a single document
+// after a pause that doubles while nothing is taken, in bulks half as large (they grow again once most of one is taken); 413: in two halves, and a single document
 // is Refused. After 8 tries without any progress Apply gives up as Unavailable; the versions make it harmless to apply
 // the batch again, whatever had been written. The translog is synced before Elasticsearch answers.
 //

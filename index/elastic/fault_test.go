@@ -261,6 +261,36 @@ func TestBulkAnswers(t *testing.T) {
 			t.Errorf("afterwards %+v", out)
 		}
 	})
+	t.Run("half of the documents put off all the time: the other half is progress", func(t *testing.T) {
+		bulks, documents := 0, 0
+		dice := rand.New(rand.NewPCG(1, 2))
+		r.Then(func(w http.ResponseWriter, req *http.Request, body []byte) bool {
+			if !isBulk(req) {
+				return false
+			}
+			bulks, documents = bulks+1, documents+strings.Count(string(body), "\n")/2
+			r.Partly(w, req, body, func(int, string) (int, string) {
+				return []int{0, http.StatusTooManyRequests}[dice.IntN(2)], "es_rejected_execution_exception"
+			})
+			return true
+		})
+		const batches, each = 20, 300
+		for n := range batches {
+			var docs []index.Document
+			for i := range each {
+				docs = append(docs, r.doc(100+n*each+i, 1, 5))
+			}
+			for i, o := range r.apply(t, docs...) {
+				if o.Status != index.Applied {
+					t.Fatalf("document %d: %+v", i, o)
+				}
+			}
+		}
+		if bulks > 15*batches || documents > 3*batches*each {
+			t.Errorf("%d bulks of %d documents for %d", bulks, documents, batches*each)
+		}
+		r.Then(nil)
+	})
 	t.Run("a login that is refused is Denied at once", func(t *testing.T) {
 		for _, code := range []int{http.StatusUnauthorized, http.StatusForbidden} {
 			r.Then(func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {

@@ -1,0 +1,219 @@
+package syncer
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"strata/catalog"
+	"strata/index"
+)
+
+const (
+	// claimEvery is how often something is claimed of a dataset with a backlog: who is that far behind gains nothing by more, and a
+	// refresh after every batch costs an index a good part of its time.
+	claimEvery = time.Second
+	// mostUnclaimed is how many claims of a partition may wait before it waits itself: so much is applied again after a crash.
+	mostUnclaimed = 32
+)
+
+// claim is what a partition says of itself once all that it has applied is found by a search.
+type claim struct {
+	partition int32
+	w         index.Watermark   // of its last mark; Version 0: there was none
+	made      []catalog.Instant // its marks
+	frozen    string            // not empty: what is missing after that mark
+	last      index.Version     // of the last record: it orders what is said about it
+	batches   int
+}
+
+// then is what two claims say, one after the other: the later mark, and what is missing now.
+func (c claim) then(next claim) claim {
+	if next.w.Version == 0 {
+		next.w = c.w
+	}
+	next.made, next.batches = append(c.made, next.made...), c.batches+next.batches
+	return next
+}
+
+// claims are those of a dataset's partitions that wait for a refresh. A claim is handed in after its documents were applied, and
+// all that were handed in before a refresh begins are true when it has returned: one refresh serves them all.
+type claims struct {
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced with every change
+	waiting map[int32]claim
+	taken   map[int32]bool // partitions whose claims are being written
+	soon    bool           // somebody has read all that there is, or waits
+}
+
+func newClaims() *claims {
+	return &claims{changed: make(chan struct{}), waiting: map[int32]claim{}, taken: map[int32]bool{}}
+}
+
+// update runs f until it is satisfied, after each change of whatever kind.
+func (c *claims) update(ctx context.Context, f func() (done bool)) error {
+	for {
+		c.mu.Lock()
+		before := c.soon
+		done := f()
+		if done || c.soon != before {
+			close(c.changed)
+			c.changed = make(chan struct{})
+		}
+		changed := c.changed
+		c.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// hand gives a claim in; it waits while the partition has too many there. soon: there is no more to read, for now.
+func (c *claims) hand(ctx context.Context, one claim, soon bool) error {
+	return c.update(ctx, func() bool {
+		have := c.waiting[one.partition]
+		c.soon = c.soon || soon || have.batches >= mostUnclaimed
+		if have.batches >= mostUnclaimed {
+			return false
+		}
+		c.waiting[one.partition] = have.then(one)
+		return true
+	})
+}
+
+// settle waits until all that a partition has handed in is claimed.
+func (c *claims) settle(ctx context.Context, partition int32) error {
+	return c.update(ctx, func() bool {
+		_, waits := c.waiting[partition]
+		c.soon = c.soon || waits
+		return !waits && !c.taken[partition]
+	})
+}
+
+// take gives out what waits.
+func (c *claims) take() []claim {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []claim
+	for n, one := range c.waiting {
+		out, c.taken[n] = append(out, one), true
+	}
+	clear(c.waiting)
+	c.soon = false
+	return out
+}
+
+// written says that what was taken is.
+func (c *claims) written() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.taken)
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// due waits until something is to be claimed: at once where somebody waits for it, else when there was time for more to come.
+func (c *claims) due(ctx context.Context, more <-chan time.Time) error {
+	for late := false; ; {
+		c.mu.Lock()
+		soon, some, changed := c.soon, len(c.waiting) > 0, c.changed
+		c.mu.Unlock()
+		if some && (soon || late) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-more:
+			late = true
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// claim writes what the partitions of a dataset claim, during one try: takes what waits, refreshes, and writes the watermarks.
+// It rests for as long as that took, so that an index that is slow has time for documents, and more claims share a refresh.
+func (s *Sync) claim(ctx context.Context, t *set, c *claims) error {
+	more := time.NewTimer(0)
+	defer more.Stop()
+	for {
+		if err := c.due(ctx, more.C); err != nil {
+			return err
+		}
+		began := s.cfg.Now()
+		taken := c.take()
+		if err := s.step("sync.refresh", "sync.refreshed", func() error { return t.index.Refresh(ctx, t.d.Name) }); err != nil {
+			return err
+		}
+		g, gctx := errgroup.WithContext(ctx)
+		for _, one := range taken {
+			g.Go(func() error { return s.claimOne(gctx, t, one) })
+		}
+		if err := g.Wait(); err != nil {
+			return err
+		}
+		c.written()
+		took := min(max(s.cfg.Now().Sub(began), 0), claimEvery)
+		more.Reset(took)
+		select {
+		case <-more.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		more.Reset(max(claimEvery-2*took, 0))
+	}
+}
+
+// claimOne writes a partition's watermark, then its offset.
+func (s *Sync) claimOne(ctx context.Context, t *set, c claim) error {
+	stored := t.stored(c.partition)
+	w := c.w
+	if w.Version == 0 {
+		w = stored
+	}
+	if c.frozen != "" {
+		w.Frozen, w.Version = c.frozen, max(c.last, stored.Version+1)
+	}
+	if err := s.put(ctx, t, w); err != nil {
+		return err
+	}
+	if c.frozen != "" {
+		s.cfg.Log.Error("watermark frozen", "dataset", t.d.Name, "partition", c.partition, "missing", c.frozen)
+	}
+	if t.building {
+		return nil
+	}
+	now := catalog.At(s.cfg.Now())
+	for _, at := range c.made {
+		lag := max(time.Duration(now-at)*time.Microsecond, 0) // the writer's clock may be ahead of ours
+		s.lag.add(lag)
+		s.cfg.Lag(lag)
+	}
+	return s.commit(ctx, t, w)
+}
+
+func (s *Sync) put(ctx context.Context, t *set, w index.Watermark) error {
+	err := s.step("sync.watermark", "sync.watermarked", func() error { return t.index.PutWatermark(ctx, w) })
+	if err == nil {
+		t.mark(w)
+	}
+	return err
+}
+
+// commit tells Kafka, for people, how far the generation that answers is; a failure is counted and nothing more, because the
+// watermark is what counts.
+func (s *Sync) commit(ctx context.Context, t *set, w index.Watermark) error {
+	return s.step("sync.commit", "sync.committed", func() error {
+		if err := s.cfg.Feed.Commit(ctx, t.d.Name, w.Partition, w.Offset, w.Term); err != nil {
+			t.count(func(st *DatasetStats) { st.Uncommit++ })
+		}
+		return nil
+	})
+}
