@@ -13,7 +13,6 @@ import (
 
 	"strata/canal"
 	"strata/canal/control"
-	"strata/fault"
 	"strata/node"
 )
 
@@ -250,62 +249,4 @@ func (c *CanalEvidenceCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
 		}
 		return w.Flush()
 	})
-}
-
-// CanalRepairCmd is `canal repair`.
-type CanalRepairCmd struct {
-	Dataset string   `arg:"" help:"Dataset."`
-	Shard   string   `arg:"" help:"Physical table."`
-	Keys    []string `arg:"" name:"key" help:"Primary keys; the cells of a composite one joined by commas."`
-	Why     string   `required:"" help:"Why, for the evidence."`
-	Who     string   `help:"Who wants it. Default: user@host." placeholder:"NAME"`
-	DryRun  bool     `help:"Print what would be repaired, and stop."`
-}
-
-// Run enqueues the keys for the leader.
-func (c *CanalRepairCmd) Run(ctx context.Context, m *Main, cli *CLI) error {
-	if err := checkWords(who(m, c.Who), c.Why); err != nil {
-		return err
-	}
-	return withDesk(ctx, m, cli, attachOnly, func(ctx context.Context, n *node.Node, desk *control.Control) error {
-		keys, err := repairKeys(n, c.Dataset, c.Shard, c.Keys, c.Why)
-		if err != nil {
-			return err
-		}
-		if !c.DryRun {
-			err = desk.AddKeys(ctx, keys, who(m, c.Who), c.Why)
-		}
-		if err != nil || cli.JSON {
-			return m.orJSON(map[string]any{"keys": keys, "enqueued": !c.DryRun}, err)
-		}
-		verb := "wait for repair"
-		if c.DryRun {
-			verb = "would be repaired"
-		}
-		fmt.Fprintf(m.Stdout, "%d keys of %s %s\n", len(keys), c.Shard, verb)
-		return nil
-	})
-}
-
-// repairKeys checks keys as they were typed.
-func repairKeys(n *node.Node, dataset, shard string, typed []string, why string) ([]canal.RepairKey, error) {
-	d, err := n.Dataset(dataset)
-	if err != nil {
-		return nil, err
-	}
-	if _, ok := d.ShardOf(shard); !ok {
-		return nil, fault.New(fault.Invalid, "read shard", "%q is no table of dataset %s", shard, dataset).WithHint("strata catalog show lists them")
-	}
-	keys := make([]canal.RepairKey, 0, len(typed))
-	for _, text := range typed {
-		key, err := readKey(d, text)
-		if err != nil {
-			return nil, err
-		}
-		k := canal.RepairKey{Dataset: dataset, Shard: shard, Key: key, Why: why}
-		if !slices.Contains(keys, k) {
-			keys = append(keys, k)
-		}
-	}
-	return keys, nil
 }

@@ -148,7 +148,7 @@ func TestCanal_orders_wait_for_a_leader(t *testing.T) {
 	})
 	t.Run("keys to repair are queued", func(t *testing.T) {
 		q.run(t, "repair", "wallet", "wallet", "7,CNY", "8,CNY", "07,CNY", "--why=differs", "--who=ann").want(t, 0, "2 keys of wallet wait")
-		q.run(t, "backfill", "orders", "--shard=orders_202601", "--keys=3", "--keys=4", "--why=differs").want(t, 0, "2 keys of orders_202601")
+		q.run(t, "backfill", "orders", "--shard=orders_202601", "--keys=3", "--keys=400", "--why=differs").want(t, 0, "2 keys of orders_202601")
 		q.run(t, "repair", "wallet", "wallet", "9,CNY", "--why=differs", "--dry-run").want(t, 0, "1 keys of wallet would")
 		q.run(t, "status").want(t, 0, "repairs   4 keys", "wallet 7,CNY: differs")
 	})
@@ -168,6 +168,8 @@ func TestCanal_orders_wait_for_a_leader(t *testing.T) {
 		"a negative speed":        {2, "invalid", []string{"backfill", "orders", "--why=x", "--rows-per-second=-1"}, []string{"-1 is not 0"}},
 		"a key that is none":      {2, "invalid", []string{"repair", "orders", "orders_202601", "x", "--why=x"}, []string{"hint: "}},
 		"another dataset's table": {2, "invalid", []string{"repair", "orders", "wallet", "1", "--why=x"}, []string{"wallet", "hint: "}},
+		"a row of another shard":  {2, "invalid", []string{"repair", "orders", "orders_202602", "5", "--why=x"}, []string{"not in shard orders_202602", "hint: strata canal repair orders orders_202601 5"}},
+		"keys of another shard":   {2, "invalid", []string{"backfill", "orders", "--shard=orders_202602", "--keys=777", "--keys=5", "--why=x"}, []string{"not in shard orders_202602"}},
 		"a place that is none":    {2, "invalid", []string{"rewind", "orders", "--to=yesterday", "--why=x"}, []string{"yesterday", "hint: it looks like 0-1-4711"}},
 		"no place":                {3, "conflict", []string{"rewind", "orders", "--why=x"}, []string{"not stopped", "hint: name a GTID set by --to"}},
 		"nothing to accept":       {3, "conflict", []string{"accept", "orders", "--why=x"}, []string{"not stopped"}},
