@@ -2,6 +2,8 @@ package syncer
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 
 	"strata/fault"
 )
@@ -116,24 +118,43 @@ func (s *scanner) eat(c byte) bool {
 
 // text reads a string and returns what stands between its quotes, escapes and all.
 func (s *scanner) text() ([]byte, bool) {
-	if !s.eat('"') {
+	from := s.at + 1
+	if s.at >= len(s.b) || s.b[s.at] != '"' {
 		return nil, false
 	}
-	from := s.at
-	for {
-		i := bytes.IndexByte(s.b[s.at:], '"')
-		if i < 0 {
-			return nil, false
+	end := closing(s.b, from)
+	if end < 0 {
+		return nil, false
+	}
+	s.at = end + 1
+	return s.b[from:end], true
+}
+
+// closing is where the quote stands that ends the string whose text begins at a place, or -1. It looks at eight bytes at a time:
+// most of a value is strings.
+func closing(b []byte, at int) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	zero := func(x uint64) uint64 { return (x - ones) &^ x & tops } // its lowest bit is in the first byte that is zero
+	for at < len(b) {
+		if at+8 <= len(b) {
+			x := binary.LittleEndian.Uint64(b[at:])
+			hits := zero(x^ones*'"') | zero(x^ones*'\\')
+			if hits == 0 {
+				at += 8
+				continue
+			}
+			at += bits.TrailingZeros64(hits) / 8
 		}
-		s.at += i + 1
-		slashes := 0
-		for k := s.at - 2; k >= from && s.b[k] == '\\'; k-- {
-			slashes++
-		}
-		if slashes%2 == 0 {
-			return s.b[from : s.at-1], true
+		switch b[at] {
+		case '"':
+			return at
+		case '\\':
+			at += 2
+		default:
+			at++
 		}
 	}
+	return -1
 }
 
 // skip passes one value.
@@ -156,22 +177,20 @@ func (s *scanner) skip() bool {
 }
 
 func (s *scanner) nested() bool {
-	depth := 0
-	for s.at < len(s.b) {
-		switch s.b[s.at] {
+	b, depth := s.b, 0
+	for at := s.at; at < len(b); at++ {
+		switch b[at] {
 		case '"':
-			if _, ok := s.text(); !ok {
+			if at = closing(b, at+1); at < 0 {
 				return false
 			}
-			continue
 		case '{', '[':
 			depth++
 		case '}', ']':
-			depth--
-		}
-		s.at++
-		if depth == 0 {
-			return true
+			if depth--; depth == 0 {
+				s.at = at + 1
+				return true
+			}
 		}
 	}
 	return false

@@ -22,6 +22,15 @@ const (
 	bad              // not a value of the type
 )
 
+// asText reports whether cells of the kind are stored as they are.
+func asText(k catalog.Kind) bool {
+	switch k {
+	case catalog.Int, catalog.Uint, catalog.Year, catalog.Decimal, catalog.Float, catalog.Double, catalog.Time:
+		return false
+	}
+	return true
+}
+
 // encode is the stored form of a cell: one whose SQLite order is catalog.Compare's.
 func encode(t catalog.Type, cell []byte) (driver.Value, fit) {
 	if cell == nil {

@@ -208,14 +208,17 @@ type file struct {
 	writer *writer
 }
 
-// dsn of a file. Every connection waits 5 s for another process's write.
+// everyPragma is of every connection, which waits 5 s for another process's write.
+func everyPragma() []string { return []string{"busy_timeout(5000)", "temp_store(MEMORY)"} }
+
+// dsn of a file, for the driver of database/sql.
 func dsn(path string, pragmas ...string) string {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		abs = path
 	}
 	q := url.Values{}
-	for _, p := range append([]string{"busy_timeout(5000)", "temp_store(MEMORY)"}, pragmas...) {
+	for _, p := range append(everyPragma(), pragmas...) {
 		q.Add("_pragma", p)
 	}
 	return (&url.URL{Scheme: "file", Path: abs, RawQuery: q.Encode()}).String()
@@ -239,13 +242,16 @@ func openFile(ctx context.Context, path string, cfg Config) (*file, error) {
 	for _, name := range d.Text {
 		f.texts = append(f.texts, d.Index(name))
 	}
-	if f.writer, err = openWriter(ctx, f, path, cfg.At); err != nil {
+	if f.writer, err = openWriter(f, path, cfg.At); err != nil {
 		return nil, errors.Join(err, reads.Close())
 	}
 	return f, nil
 }
 
-func (f *file) close() error { return errors.Join(f.writer.close(), f.reads.Close()) }
+func (f *file) close() error {
+	f.writer.close()
+	return f.reads.Close()
+}
 
 // readShape returns nil for a file that was created and never finished: Ensure starts it again.
 func readShape(ctx context.Context, db *sql.DB, path string) (*catalog.Dataset, error) {
@@ -375,18 +381,23 @@ func classify(op string, err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
-	var se *sqlite3.Error
-	if errors.As(err, &se) {
-		switch se.Code() & 0xff {
-		case 5, 6: // BUSY, LOCKED
-			return fault.Wrap(fault.Busy, op, err)
-		case 9: // INTERRUPT
-			return fault.Wrap(fault.Interrupted, op, err)
-		case 10, 13, 14: // IOERR, FULL, CANTOPEN
-			return fault.New(fault.Unavailable, op, "%w", err).WithHint("look at the disk of the index folder")
-		case 11, 26: // CORRUPT, NOTADB
-			return fault.New(fault.Unsafe, op, "%w", err).WithHint("move the file away and rebuild the index")
-		}
+	var of *sqlite3.Error // of the driver, under what reads
+	var own *failure      // of what writes
+	code := 0
+	if errors.As(err, &of) {
+		code = of.Code()
+	} else if errors.As(err, &own) {
+		code = own.code
+	}
+	switch code & 0xff {
+	case 5, 6: // BUSY, LOCKED
+		return fault.Wrap(fault.Busy, op, err)
+	case 9: // INTERRUPT
+		return fault.Wrap(fault.Interrupted, op, err)
+	case 10, 13, 14: // IOERR, FULL, CANTOPEN
+		return fault.New(fault.Unavailable, op, "%w", err).WithHint("look at the disk of the index folder")
+	case 11, 26: // CORRUPT, NOTADB
+		return fault.New(fault.Unsafe, op, "%w", err).WithHint("move the file away and rebuild the index")
 	}
 	return fault.Wrap(fault.KindOf(err), op, err)
 }

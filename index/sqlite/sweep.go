@@ -7,10 +7,10 @@ import (
 	"strata/index"
 )
 
-// maxSweep bounds the tombstones of one transaction: batches of Apply wait meanwhile.
+// maxSweep bounds the tombstones of one request: batches of Apply wait meanwhile.
 const maxSweep = 1000
 
-// Sweep fulfils index.Writer. Each transaction looks for its tombstones itself, so what came back to life is none.
+// Sweep fulfils index.Writer. Each request looks for its tombstones itself, so what came back to life is none.
 func (x *Index) Sweep(ctx context.Context, dataset string, below index.Version) (int64, error) {
 	f, err := x.file(ctx, dataset)
 	if err != nil {
@@ -32,13 +32,10 @@ func (x *Index) Sweep(ctx context.Context, dataset string, below index.Version) 
 	}
 }
 
-// sweep is one transaction of a Sweep, between those of Apply.
-func (w *writer) sweep(below index.Version) (int64, error) {
-	w.turn <- struct{}{}
-	defer func() { <-w.turn }()
-	var n int64
-	err := w.transaction("sqlite.sweep", "sqlite.swept", func() (err error) {
-		n, err = w.change("DELETE FROM doc WHERE _id IN (SELECT _id FROM doc INDEXED BY dead WHERE _deleted<>0 AND _version<? LIMIT ?)",
+// sweep removes at most maxSweep of them.
+func (w *writer) sweep(below index.Version) (n int64, err error) {
+	err = w.commit("sqlite.sweep", "sqlite.swept", func() (err error) {
+		n, err = w.conn.exec("DELETE FROM doc WHERE _id IN (SELECT _id FROM doc INDEXED BY dead WHERE _deleted<>0 AND _version<? LIMIT ?)",
 			int64(below), int64(maxSweep))
 		return err
 	})

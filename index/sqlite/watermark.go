@@ -9,25 +9,26 @@ import (
 	"strata/index"
 )
 
+// putMark writes a watermark, unless a newer one is there.
+const putMark = `INSERT INTO watermark (part, version, term, number, next, gtid, heartbeat, at, frozen) VALUES (?,?,?,?,?,?,?,?,?)
+	ON CONFLICT (part) DO UPDATE SET version=excluded.version, term=excluded.term, number=excluded.number, next=excluded.next,
+	gtid=excluded.gtid, heartbeat=excluded.heartbeat, at=excluded.at, frozen=excluded.frozen
+	WHERE excluded.version > watermark.version`
+
 // PutWatermark fulfils index.Writer.
 func (x *Index) PutWatermark(ctx context.Context, m index.Watermark) error {
 	f, err := x.file(ctx, m.Dataset)
 	if err != nil {
 		return err
 	}
-	w := f.writer
-	select {
-	case w.turn <- struct{}{}:
-	case <-ctx.Done():
-		return fault.Wrap(fault.KindOf(ctx.Err()), "write watermark of "+m.Dataset, ctx.Err())
+	if err := ctx.Err(); err != nil {
+		return fault.Wrap(fault.KindOf(err), "write watermark of "+m.Dataset, err)
 	}
-	defer func() { <-w.turn }()
-	err = w.transaction("sqlite.watermark", "sqlite.watermarked", func() error {
-		return w.exec(`INSERT INTO watermark (part, version, term, number, next, gtid, heartbeat, at, frozen) VALUES (?,?,?,?,?,?,?,?,?)
-			ON CONFLICT (part) DO UPDATE SET version=excluded.version, term=excluded.term, number=excluded.number, next=excluded.next,
-			gtid=excluded.gtid, heartbeat=excluded.heartbeat, at=excluded.at, frozen=excluded.frozen
-			WHERE excluded.version > watermark.version`,
-			int64(m.Partition), int64(m.Version), int64(m.Term), int64(m.Number), m.Offset, m.GTID, int64(m.Heartbeat), int64(m.At), m.Frozen)
+	w := f.writer
+	err = w.commit("sqlite.watermark", "sqlite.watermarked", func() error {
+		_, err := w.mark.run(int64(m.Partition), int64(m.Version), int64(m.Term), int64(m.Number), m.Offset, m.GTID,
+			int64(m.Heartbeat), int64(m.At), m.Frozen)
+		return err
 	})
 	return classify("write watermark of "+m.Dataset, err)
 }

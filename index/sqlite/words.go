@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"database/sql/driver"
 	"strings"
 
 	"strata/catalog"
@@ -16,55 +15,64 @@ func wordsSchema(d *catalog.Dataset) []string {
 	return []string{"CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(" + columnList(d.Text) + ", content='', contentless_delete=1, tokenize='ascii')"}
 }
 
-// wordsOf are the columns of a document in table words; nil where it has none.
-func (f *file) wordsOf(row *catalog.Row) []driver.Value {
-	var out []driver.Value
-	for i, at := range f.texts {
-		words := catalog.AppendWords(nil, row.Cell(at))
-		if len(words) == 0 {
-			continue
+// appendWords appends the columns of a document in table words, and reports whether it has any words.
+func (f *file) appendWords(into *cells, row *catalog.Row) bool {
+	list, some := len(into.list), false
+	for _, at := range f.texts {
+		from := len(into.text)
+		into.text = catalog.AppendWords(into.text, row.Cell(at))
+		if n := len(into.text) - from; n > 0 {
+			into.list = append(into.list, cell{n: int64(from), size: int32(n), form: formText})
+			some = true
+		} else {
+			into.null()
 		}
-		if out == nil {
-			out = make([]driver.Value, len(f.texts))
-		}
-		out[i] = string(words)
 	}
-	return out
+	if !some {
+		into.list = into.list[:list]
+	}
+	return some
 }
 
 // wordWriter are the statements that keep table words; nil where the dataset has no text columns.
-type wordWriter struct{ put, drop driver.Stmt }
+type wordWriter struct{ put, drop *stmt }
 
-func prepareWords(c driver.Conn, d *catalog.Dataset) (*wordWriter, error) {
+func prepareWords(c *conn, d *catalog.Dataset) (*wordWriter, error) {
 	if len(d.Text) == 0 {
 		return nil, nil
 	}
 	var w wordWriter
 	var err error
-	if w.put, err = c.Prepare("REPLACE INTO words (rowid, " + columnList(d.Text) + ") VALUES (?" + strings.Repeat(",?", len(d.Text)) + ")"); err != nil {
+	if w.put, err = c.prepare("REPLACE INTO words (rowid, " + columnList(d.Text) + ") VALUES (?" + strings.Repeat(",?", len(d.Text)) + ")"); err != nil {
 		return nil, err
 	}
-	if w.drop, err = c.Prepare("DELETE FROM words WHERE rowid=?"); err != nil {
-		_ = w.put.Close()
+	if w.drop, err = c.prepare("DELETE FROM words WHERE rowid=?"); err != nil {
+		w.put.close()
 		return nil, err
 	}
 	return &w, nil
 }
 
-// write makes the words of a document those of the image that was just written, whatever it had before.
-func (w *wordWriter) write(id int64, words []driver.Value) error {
-	var err error
+// write makes the words of a document those of the image that was just written, whatever it had before. The words are held.
+func (w *wordWriter) write(id int64, words []cell) error {
+	s := w.put
 	if words == nil {
-		_, err = w.drop.Exec([]driver.Value{id}) //nolint:staticcheck // the form without a context is the one without a goroutine
-	} else {
-		_, err = w.put.Exec(append([]driver.Value{id}, words...)) //nolint:staticcheck // as above
+		s = w.drop
 	}
+	if err := s.bind(1, []cell{{n: id, form: formInt}}); err != nil {
+		return err
+	}
+	if err := s.bind(2, words); err != nil {
+		return err
+	}
+	_, err := s.exec()
 	return err
 }
 
 func (w *wordWriter) close() {
 	if w != nil {
-		_, _ = w.put.Close(), w.drop.Close()
+		w.put.close()
+		w.drop.close()
 	}
 }
 
