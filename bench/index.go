@@ -19,7 +19,7 @@ type indexSizes struct{ rows, backlog int }
 
 func (s *Session) indexSizes() indexSizes {
 	if s.Quick {
-		return indexSizes{rows: 20_000, backlog: 50_000}
+		return indexSizes{rows: 20_000, backlog: 200_000}
 	}
 	return indexSizes{rows: 300_000, backlog: 3_000_000}
 }
@@ -181,8 +181,8 @@ func (r *indexRun) measured(do func() (applied, error)) (applied, error) {
 	return a, errors.Join(err, err2)
 }
 
-// drainPoll is how often the index is asked whether it has reached the topic's end.
-const drainPoll = 50 * time.Millisecond
+// drainPoll is how often the index is asked whether it has reached the topic's end; each time costs it what a reader costs.
+const drainPoll = 250 * time.Millisecond
 
 // drain reads the topic from its start into a new index, with the role sync alone, and measures from the role's start to the
 // watermark that covers the last document.

@@ -86,7 +86,7 @@ func (st *stage) memory(ctx context.Context, rows int) error {
 		n := float64(rows)
 		s.note(Run{"backlog in a process of its own", t.name, 1, map[string]float64{"records": n, "peak_mib": r.PeakMiB, "records_per_s": n / r.Seconds, "cpu_s_per_million_rows": r.CPU / n * 1e6}})
 		s.say("%s: backlog of %d records worked off in %.1f s with %.0f MiB", t.name, rows, r.Seconds, r.PeakMiB)
-		s.report.Ratios["sync_peak_mib"+t.suffix] = r.PeakMiB
+		s.report.Ratios["sync_rss_backlog_mib"+t.suffix] = r.PeakMiB
 	}
 	return nil
 }

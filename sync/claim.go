@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	// claimEvery is how often something is claimed of a dataset with a backlog: who is that far behind gains nothing by more, and a
-	// refresh after every batch costs an index a good part of its time.
+	// claimEvery is how often something is claimed of a dataset with a backlog, or more seldom by a tenth of how far it is behind, up
+	// to claimLast: more helps nobody there, and each refresh costs an index a part of its time, at once and when it merges.
 	claimEvery = time.Second
+	claimLast  = 5 * time.Second
 	// mostUnclaimed is how many claims of a partition may wait before it waits itself: so much is applied again after a crash.
 	mostUnclaimed = 32
 )
@@ -167,8 +168,19 @@ func (s *Sync) claim(ctx context.Context, t *set, c *claims) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		more.Reset(max(claimEvery-2*took, 0))
+		more.Reset(pace(taken, catalog.At(began)) - took)
 	}
+}
+
+// pace is how long after the claims before more may wait where there is a backlog.
+func pace(before []claim, now catalog.Instant) time.Duration {
+	var behind time.Duration
+	for _, c := range before {
+		if n := len(c.made); n > 0 {
+			behind = max(behind, time.Duration(now-c.made[n-1])*time.Microsecond)
+		}
+	}
+	return min(max(behind/10, claimEvery), claimLast)
 }
 
 // claimOne writes a partition's watermark, then its offset.

@@ -169,6 +169,21 @@ func TestL9_a_partition_waits_where_too_much_is_not_claimed(t *testing.T) {
 	}
 }
 
+func TestPace(t *testing.T) {
+	now := catalog.At(time.Now())
+	for behind, want := range map[time.Duration]time.Duration{
+		-time.Hour: time.Second, 0: time.Second, 10 * time.Second: time.Second, 30 * time.Second: 3 * time.Second, time.Hour: 5 * time.Second,
+	} {
+		before := []claim{{frozen: "a gap"}, {made: []catalog.Instant{1, now - catalog.Instant(behind.Microseconds())}}}
+		if got := pace(before, now); got != want {
+			t.Errorf("%s behind: %s instead of %s", behind, got, want)
+		}
+	}
+	if got := pace(nil, now); got != time.Second {
+		t.Errorf("nothing claimed: %s", got)
+	}
+}
+
 // What comes before a batch that fails is claimed all the same, though there was more to read.
 func TestRun_claims_what_was_applied_before_a_failure(t *testing.T) {
 	d := entries()
