@@ -47,7 +47,7 @@ type Main struct {
 // CLI is the command line.
 type CLI struct {
 	Name       string `arg:"" optional:"" help:"Benchmark; without one the list is printed."`
-	Quick      bool   `help:"Smaller sizes and 2 rounds: ends within 50 s."`
+	Quick      bool   `help:"Smaller sizes and 2 rounds: ends within 50 s, index within 100 s."`
 	JSON       bool   `help:"End standard output with one line of JSON."`
 	Seed       uint64 `default:"1" help:"Equal seeds give equal rows."`
 	Verbose    bool   `short:"v" help:"Log what the rooms do to stderr."`

@@ -13,9 +13,10 @@ import (
 
 const (
 	// claimEvery is how often something is claimed of a dataset with a backlog, or more seldom by a tenth of how far it is behind, up
-	// to claimLast: more helps nobody there, and each refresh costs an index a part of its time, at once and when it merges.
+	// to claimLast: more helps nobody there. After each refresh an index has a segment more, in which it looks for every later
+	// document's id, and which it merges.
 	claimEvery = time.Second
-	claimLast  = 5 * time.Second
+	claimLast  = 10 * time.Second
 	// mostUnclaimed is how many claims of a partition may wait before it waits itself: so much is applied again after a crash.
 	mostUnclaimed = 32
 )
@@ -140,7 +141,8 @@ func (c *claims) due(ctx context.Context, more <-chan time.Time) error {
 }
 
 // claim writes what the partitions of a dataset claim, during one try: takes what waits, refreshes, and writes the watermarks.
-// It rests for as long as that took, so that an index that is slow has time for documents, and more claims share a refresh.
+// After a refresh it asks for none for as long as that took, so that an index that is slow has time for documents, and more claims
+// share the next.
 func (s *Sync) claim(ctx context.Context, t *set, c *claims) error {
 	more := time.NewTimer(0)
 	defer more.Stop()
@@ -153,6 +155,7 @@ func (s *Sync) claim(ctx context.Context, t *set, c *claims) error {
 		if err := s.step("sync.refresh", "sync.refreshed", func() error { return t.index.Refresh(ctx, t.d.Name) }); err != nil {
 			return err
 		}
+		took := min(max(s.cfg.Now().Sub(began), 0), claimEvery)
 		g, gctx := errgroup.WithContext(ctx)
 		for _, one := range taken {
 			g.Go(func() error { return s.claimOne(gctx, t, one) })
@@ -161,15 +164,19 @@ func (s *Sync) claim(ctx context.Context, t *set, c *claims) error {
 			return err
 		}
 		c.written()
-		took := min(max(s.cfg.Now().Sub(began), 0), claimEvery)
-		more.Reset(took)
+		more.Reset(s.left(began, took, took))
 		select {
 		case <-more.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		more.Reset(pace(taken, catalog.At(began)) - took)
+		more.Reset(s.left(began, 0, pace(taken, catalog.At(began))))
 	}
+}
+
+// left is what is left of a wait that follows on something that took a time; no more than the whole, whatever the clock does.
+func (s *Sync) left(began time.Time, took, wait time.Duration) time.Duration {
+	return min(max(began.Add(took+wait).Sub(s.cfg.Now()), 0), wait)
 }
 
 // pace is how long after the claims before more may wait where there is a backlog.

@@ -172,7 +172,7 @@ func TestL9_a_partition_waits_where_too_much_is_not_claimed(t *testing.T) {
 func TestPace(t *testing.T) {
 	now := catalog.At(time.Now())
 	for behind, want := range map[time.Duration]time.Duration{
-		-time.Hour: time.Second, 0: time.Second, 10 * time.Second: time.Second, 30 * time.Second: 3 * time.Second, time.Hour: 5 * time.Second,
+		-time.Hour: time.Second, 0: time.Second, 10 * time.Second: time.Second, 30 * time.Second: 3 * time.Second, time.Hour: 10 * time.Second,
 	} {
 		before := []claim{{frozen: "a gap"}, {made: []catalog.Instant{1, now - catalog.Instant(behind.Microseconds())}}}
 		if got := pace(before, now); got != want {

@@ -17,9 +17,9 @@
 //   - Watermark (law L4): only at marks, which stand at the end of a transaction, and only when everything before the mark is
 //     applied and a refresh that began after that has returned. Its version is the mark's, so an older one never replaces it.
 //   - One refresh serves all claims that its dataset's partitions have handed in before it begins; those that come while it goes
-//     on wait for the next. A partition that has read all that there is, is claimed at once, but the index rests between two
-//     refreshes for as long as the last took with its watermarks; one with a backlog once a second, or every 5 s where it is a minute
-//     behind, and it waits itself when 32 batches are not claimed.
+//     on wait for the next. A partition that has read all that there is, is claimed at once, but an index rests between two
+//     refreshes for as long as the last took; one with a backlog once a second, or after a tenth of the time that it is behind,
+//     up to 10 s, and it waits itself when 32 batches are not claimed.
 //   - Offsets are committed to Kafka last, for people and lag tools. On a start the watermark says where to read on: the
 //     index is the truth.
 //
