@@ -182,7 +182,7 @@ func (g *reign) resume(ctx context.Context, v *verifier) error {
 	if at.Shard == "" {
 		return nil
 	}
-	w := &walk{v: v, byMerge: !at.Lookups, after: at.After, sourced: at.Sourced, scanned: at.Scanned, rows: at.Rows, docs: at.Docs, sums: newSums(v.d)}
+	w := &walk{v: v, byMerge: !at.Lookups, after: at.After, sourced: at.Sourced, scanned: at.Scanned, rows: at.Rows, docs: at.Docs, sums: newSums(v.d), foreign: map[catalog.Key]bool{}}
 	w.h.Shard.Table = at.Shard
 	v.begun = w
 	return w.sums.restore(at.Sums)
