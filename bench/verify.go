@@ -28,13 +28,13 @@ func (s *Session) verifySizes() verifySizes {
 // is always on and throttled costs the pipeline.
 func verifyBench(ctx context.Context, s *Session) (err error) {
 	sz := s.verifySizes()
-	st, err := s.openStage(ctx, sz.rows+2*loadsARound*(s.Rounds+1)*sz.load, 1000)
+	st, err := s.openStage(ctx, sz.rows+2*(len(s.besides())*s.Rounds+1)*sz.load, 1000)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
 	s.set("rows", fmt.Sprintf("%d in %d shards, all on live; each mode with one pass to warm up, then one a round", sz.rows, len(paymentTables())))
-	s.set("beside a verifier", fmt.Sprintf("%d rows as fast as they go, without, with, with and without a verifier in mode fast, pass after pass, at one row in %d of its speed alone", sz.load, throttlePart))
+	s.set("beside a verifier", fmt.Sprintf("%d rows as fast as they go, in turn with and without a verifier in mode fast, pass after pass, at one row in %d of its speed alone", sz.load, throttlePart))
 	s.set("cpu", "of this process: verify, SQLite, capture and sync; not the databases, nor Elasticsearch")
 	if _, err := st.fill(ctx, sz.rows); err != nil {
 		return err
@@ -135,8 +135,14 @@ func (st *stage) measureVerify(ctx context.Context, n *node.Node, t target, mode
 	return nil
 }
 
-// loadsARound are four: two beside a verifier stand between two without one, so that what grows with the rows counts for both.
-const loadsARound = 4
+// besides are the loads of a round, with a verifier or without: with both between two without one, so that what grows with the
+// rows counts for both.
+func (s *Session) besides() []bool {
+	if s.Quick {
+		return []bool{false, true}
+	}
+	return []bool{false, true, true, false}
+}
 
 // verifyBeside loads rows beside a throttled verifier, and without one.
 func (st *stage) verifyBeside(ctx context.Context, sz verifySizes) error {
@@ -147,18 +153,18 @@ func (st *stage) verifyBeside(ctx context.Context, sz verifySizes) error {
 			return fault.New(fault.Internal, "throttle verifier", "%s has no figure of its own", t.name)
 		}
 		step := func(round int) error {
-			for i := range loadsARound {
-				side, rate := "without", 0
-				if i == 1 || i == 2 {
-					side, rate = "with", bound
+			for _, with := range st.s.besides() {
+				rate := 0
+				if with {
+					rate = bound
 				}
-				if err := st.measureBeside(ctx, t, side, rate, round, sz.load); err != nil {
+				if err := st.measureBeside(ctx, t, rate, round, sz.load); err != nil {
 					return err
 				}
 			}
 			return nil
 		}
-		if err := step(0); err != nil {
+		if err := st.measureBeside(ctx, t, 0, 0, sz.load); err != nil {
 			return fmt.Errorf("warm up %s: %w", t.name, err)
 		}
 		steps = append(steps, step)
@@ -176,10 +182,14 @@ func (st *stage) verifyBeside(ctx context.Context, sz verifySizes) error {
 }
 
 // measureBeside loads rows and waits until they are searchable; rate is the verifier's, 0: without one.
-func (st *stage) measureBeside(ctx context.Context, t target, side string, rate, round, count int) error {
+func (st *stage) measureBeside(ctx context.Context, t target, rate, round, count int) error {
+	side := "without"
+	if rate > 0 {
+		side = "with"
+	}
 	return st.withSync(ctx, st.verifyConfig(t, rate), func(n *node.Node) error {
 		p := &pipelineRun{stage: st, target: t, node: n}
-		began, before, err := spanEnd(ctx, n, rate)
+		before, err := verified(ctx, n, rate)
 		if err != nil {
 			return err
 		}
@@ -189,39 +199,36 @@ func (st *stage) measureBeside(ctx context.Context, t target, side string, rate,
 			return err
 		}
 		_, cpu := w.seconds()
-		ended, after, err := spanEnd(ctx, n, rate)
+		after, err := verified(ctx, n, rate)
 		if err != nil {
 			return err
 		}
-		rows, verified := float64(count), 0.0
-		if rate > 0 {
-			verified = float64(after-before) / ended.Sub(began).Seconds()
-		}
+		rows := float64(count)
 		if round > 0 {
 			st.s.note(Run{"beside " + t.name, side, round, map[string]float64{"rows": rows, "rows_per_s": rows / searchable, "cpu_s_per_million_rows": cpu / rows * 1e6,
-				"verify_bound_rows_per_s": float64(rate), "verified_rows_per_s": verified}})
+				"verify_bound_rows_per_s": float64(rate), "verified_rows": float64(after - before)}})
 		}
-		st.s.say("round %d, %s, %s a verifier: %.0f rows/s searchable, %.0f rows/s verified", round, t.name, side, rows/searchable, verified)
+		st.s.say("round %d, %s, %s a verifier: %.0f rows/s searchable, %d rows verified meanwhile", round, t.name, side, rows/searchable, after-before)
 		return nil
 	})
 }
 
-// spanEnd waits until the verifier of this process has compared more rows, and returns when that was and how many it has by then.
-func spanEnd(ctx context.Context, n *node.Node, rate int) (at time.Time, rows int64, err error) {
+// verified waits until this process's verifier is at work, and returns how many rows it has compared, in steps of two seconds'
+// worth.
+func verified(ctx context.Context, n *node.Node, rate int) (int64, error) {
 	if rate == 0 {
-		return time.Now(), 0, nil
+		return 0, nil
 	}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	was, _ := n.VerifierStats()
 	for {
-		if s, ok := n.VerifierStats(); ok && s.Rows > was.Rows {
-			return time.Now(), s.Rows, nil
+		if s, ok := n.VerifierStats(); ok && s.Rows > 0 {
+			return s.Rows, nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return at, 0, fault.Wrap(fault.Interrupted, "wait for verifier", ctx.Err())
+			return 0, fault.Wrap(fault.Interrupted, "wait for verifier", ctx.Err())
 		}
 	}
 }

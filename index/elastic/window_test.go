@@ -104,8 +104,8 @@ func shapes() map[string]func(i int, dice *rand.Rand) string {
 	}
 }
 
-// TestWindow_leaves_no_document_out walks over keys of every shape in pages that are far too small for them.
-func TestWindow_leaves_no_document_out(t *testing.T) {
+// TestL7_windows_leave_no_document_out walks over keys of every shape in pages that are far too small for them.
+func TestL7_windows_leave_no_document_out(t *testing.T) {
 	numbers := map[string]func(i int, dice *rand.Rand) string{
 		"rising": func(i int, _ *rand.Rand) string { return strconv.Itoa(i) },
 		"skewed": func(i int, dice *rand.Rand) string {
