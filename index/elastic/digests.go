@@ -142,11 +142,12 @@ func (w *digests) fetch(ctx context.Context, pages chan<- digestPage) {
 		if err != nil {
 			return
 		}
-		if len(page) == size {
+		switch {
+		case len(page) == size:
 			size = maxDigests
-		} else if !w.window.spent(len(page), size) {
+		case !w.window.spent(len(page), size):
 			return
-		} else {
+		default:
 			w.after = nil // the window begins where the walk goes on
 		}
 	}
