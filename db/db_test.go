@@ -6,9 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
+
 	"strata/catalog"
 	"strata/db"
 	"strata/fault"
+	"strata/local"
 	"strata/local/localtest"
 )
 
@@ -189,6 +192,29 @@ func TestHeartbeatRisesByOne(t *testing.T) {
 			t.Errorf("snapshot sees %+v, want %+v", snap.Heartbeat(), h)
 		}
 		must(t, snap.Close())
+	}
+}
+
+// TestHeartbeat_over_a_connection_that_breaks: cut while its answer comes, so that nobody knows whether it was written.
+func TestHeartbeat_over_a_connection_that_breaks(t *testing.T) {
+	dsn, _, _ := setup(t, 0)
+	cfg, err := mysql.ParseDSN(dsn)
+	must(t, err)
+	proxy, err := local.NewProxy(cfg.Addr)
+	must(t, err)
+	t.Cleanup(func() { _ = proxy.Close() })
+	cfg.Addr = proxy.Addr()
+	w := open(t, cfg.FormatDSN(), db.Writer)
+	before, err := db.Beat(t.Context(), w, 1)
+	must(t, err)
+	for range 3 {
+		proxy.CutAfter(3)
+		h, err := db.Beat(t.Context(), w, 2)
+		must(t, err)
+		if h.Seq <= before.Seq || h.At != 2 {
+			t.Errorf("%+v after %+v", h, before)
+		}
+		before = h
 	}
 }
 

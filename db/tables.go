@@ -3,8 +3,12 @@ package db
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
+	"errors"
 	"slices"
 	"strings"
+
+	"github.com/go-sql-driver/mysql"
 
 	"strata/catalog"
 	"strata/fault"
@@ -76,19 +80,30 @@ func Says(ctx context.Context, d *DB, ds *catalog.Dataset) (catalog.Says, error)
 }
 
 // Beat raises the store's heartbeat by one, with the time given, and returns what was written. d must be a Writer. It is one
-// statement of its own: a process that is stopped in the middle of it doesn't hold the row, for which all others would wait.
+// statement of its own: a process that is stopped in the middle of it doesn't hold the row, for which all others would wait. A
+// connection that breaks under it is no reason to give up, as it does no harm to raise the heartbeat once more.
 func Beat(ctx context.Context, d *DB, now catalog.Instant) (h Heartbeat, err error) {
 	op := "beat " + d.cfg.Name
+	for try := 0; ; try++ {
+		h, err = d.beat(ctx, op, now)
+		if try < badConnTries && ctx.Err() == nil && (errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn)) {
+			continue
+		}
+		return h, d.setup(ctx, classify(ctx, op, err))
+	}
+}
+
+func (d *DB) beat(ctx context.Context, op string, now catalog.Instant) (h Heartbeat, err error) {
 	res, err := d.pool.ExecContext(ctx, "INSERT INTO strata_heartbeat (id, seq, at) VALUES (1, LAST_INSERT_ID(1), ?) ON DUPLICATE KEY UPDATE seq=LAST_INSERT_ID(seq+1), at=VALUES(at)", int64(now))
 	if err != nil {
-		return h, d.setup(ctx, classify(ctx, op, err))
+		return h, err
 	}
 	seq, err := res.LastInsertId()
 	if err == nil && seq <= 0 {
 		err = fault.New(fault.Internal, op, "the server doesn't say the number")
 	}
 	if err != nil {
-		return h, classify(ctx, op, err)
+		return h, err
 	}
 	return Heartbeat{Seq: uint64(seq), At: now}, nil
 }

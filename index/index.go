@@ -159,6 +159,7 @@ type Stored struct {
 	Hash    catalog.Hash
 	Deleted bool
 	Row     catalog.Row // all columns of the dataset, decoded from what is stored; empty for a tombstone without an image
+	Foreign string      // with Scan: the id of a document that has no place among strata's; nothing but Shard and Version is set then
 }
 
 // Digest is a document without its row.
@@ -167,6 +168,7 @@ type Digest struct {
 	Version Version
 	Hash    catalog.Hash // zero where somebody else wrote the document
 	Deleted bool
+	Foreign string // as Stored's
 }
 
 // Reader is the asking side, for any number of goroutines.
@@ -184,6 +186,7 @@ type Reader interface {
 	// Scan calls f for every document of one shard, tombstones too, ascending by the key columns as catalog.Compare orders
 	// them (the order of a primary key), from the first key greater than after ("": from the start); it stops at the first
 	// error of f and returns it. What f gets is valid until f returns. It sees one point in time, and what Search sees.
+	// Foreign documents, which somebody else put there under ids of their own, come where their values place them.
 	Scan(ctx context.Context, dataset, shard string, after catalog.Key, f func(*Stored) error) error
 	// Digests is Scan without the rows, for whoever compares by hash: the same order and point in time, the same rules for f,
 	// and several times as fast.

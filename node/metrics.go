@@ -43,7 +43,8 @@ func newMetrics(n *Node) *metrics {
 	collect(m, n.captureFigures, captureFamilies())
 	collect(m, n.producerFigures, producerFamilies())
 	collect(m, n.consumerFigures, consumerFamilies())
-	collect(m, n.syncFigures, syncFamilies())
+	collect(m, n.syncFigures, append(syncFamilies(), buildingFamilies()...))
+	collect(m, n.VerifierStats, verifyFamilies())
 	m.observeSync()
 	m.observeIndex()
 	return m

@@ -65,10 +65,13 @@ func syncPartition(name, help string, of func(w *index.Watermark) float64) famil
 	}}
 }
 
+func syncStates() []syncer.State {
+	return []syncer.State{syncer.Waiting, syncer.Starting, syncer.Running, syncer.Frozen, syncer.Retrying, syncer.Stopped}
+}
+
 func syncFamilies() []family[syncer.Stats] {
 	type dataset = syncer.DatasetStats
 	type mark = index.Watermark
-	states := []syncer.State{syncer.Waiting, syncer.Starting, syncer.Running, syncer.Frozen, syncer.Retrying, syncer.Stopped}
 	return []family[syncer.Stats]{
 		syncCounter("strata_sync_records_total", "Records that were read from the dataset's topic.", func(d *dataset) int64 { return d.Records }),
 		syncCounter("strata_sync_applied_documents_total", "Documents that were written to the index.", func(d *dataset) int64 { return d.Applied }),
@@ -88,7 +91,7 @@ func syncFamilies() []family[syncer.Stats] {
 		{name: "strata_sync_dataset_state", help: "1 for the state that the dataset is in, 0 for the others: strata sync status says why.", kind: prometheus.GaugeValue, labels: []string{"dataset", "state"},
 			read: func(s *syncer.Stats, emit func(float64, ...string)) {
 				for _, d := range s.Datasets {
-					for _, state := range states {
+					for _, state := range syncStates() {
 						emit(truth(d.State == state), d.Dataset, string(state))
 					}
 				}

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -130,6 +131,62 @@ func (w *urlWatch) found() string {
 }
 
 const hotDataset = "datasets: [{name: hot, partitions: 2}]\n"
+
+// A row that was changed behind capture's back is found and counted, until it is equal again.
+func TestMetrics_of_the_verifier(t *testing.T) {
+	r := newRig(t)
+	localtest.Exec(t, r.live, "CREATE TABLE hot (id INT PRIMARY KEY, counter BIGINT NOT NULL)")
+	localtest.Exec(t, r.live, "INSERT INTO hot SELECT seq, 0 FROM seq_1_to_500")
+	filler := r.open(t, r.config(t, hotDataset)) // a verifier that finds no index looks again after a minute
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- filler.Run(ctx, node.Roles{Canal: true, Sync: true}) }()
+	indexed(t, filler)
+	stop()
+	if err := errors.Join(<-done, filler.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r.text = strings.Replace(r.text, quietVerifier, "verify: {every: 1s, repair: false, rows_per_second: 100000}\n", 1)
+	n, base := served(t, r, hotDataset, node.Roles{Canal: true, Sync: true})
+	indexed(t, n)
+	conn, err := r.live.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, q := range []string{"SET sql_log_bin=0", "UPDATE hot SET counter=7 WHERE id=3"} {
+		if _, err := conn.ExecContext(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var f map[string]*dto.MetricFamily
+	defer func() {
+		if t.Failed() {
+			t.Log(n.VerifierStats())
+		}
+	}()
+	localtest.Eventually(t, 2*settle, "what differs is found", func() (bool, error) {
+		f = scrape(t, base)
+		found, _ := figure(f, "strata_verify_differences_total", "hot")
+		open, _ := figure(f, "strata_verify_open_differences", "hot")
+		return found > 0 && open > 0, nil
+	})
+	for name, ok := range map[string]func(v float64) bool{
+		"strata_verify_leading": is(1), "strata_verify_rows_total": above(500), "strata_verify_pass_expected_rows": above(0), "strata_verify_compared_ok": is(0),
+		"strata_verify_compared_timestamp_seconds": above(1), "strata_verify_skipped": is(0), "strata_verify_swept_tombstones_total": is(0), "strata_verify_repaired_total": is(0),
+	} {
+		if v, there := figure(f, name); !there || !ok(v) {
+			t.Errorf("%s is %v, there: %v", name, v, there)
+		}
+	}
+	localtest.Exec(t, r.live, "UPDATE hot SET counter=8 WHERE id=3")
+	localtest.Eventually(t, settle, "it is equal again", func() (bool, error) {
+		f = scrape(t, base)
+		open, there := figure(f, "strata_verify_open_differences", "hot")
+		ok, _ := figure(f, "strata_verify_compared_ok", "hot")
+		return there && open == 0 && ok == 1, nil
+	})
+}
 
 func TestMetrics_of_a_whole_pipeline(t *testing.T) {
 	r := newRig(t)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"strata/catalog"
+	"strata/db"
 	syncer "strata/sync"
 	synccontrol "strata/sync/control"
 	"strata/sync/dlq"
@@ -84,6 +85,11 @@ func (n *Node) holder() string {
 
 // syncReports is where the processes that write to this index see each other.
 func (n *Node) syncReports(ctx context.Context) (*synccontrol.Reports, error) {
+	return ofIndex(ctx, n, synccontrol.OpenReports)
+}
+
+// ofIndex opens what the control database keeps for this index.
+func ofIndex[T any](ctx context.Context, n *Node, open func(ctx context.Context, d *db.DB, index string) (*T, error)) (*T, error) {
 	cdb, err := n.control(ctx)
 	if err != nil {
 		return nil, err
@@ -92,7 +98,7 @@ func (n *Node) syncReports(ctx context.Context) (*synccontrol.Reports, error) {
 	if err != nil {
 		return nil, err
 	}
-	return synccontrol.OpenReports(ctx, cdb, target)
+	return open(ctx, cdb, target)
 }
 
 // indexTarget names the index itself: an embedded one is its machine's.

@@ -43,15 +43,7 @@ func (n *Node) repairs(ctx context.Context) (func(context.Context, []canal.Repai
 
 // Book is what the verifier knows, in the control database.
 func (n *Node) Book(ctx context.Context) (*control.Book, error) {
-	cdb, err := n.control(ctx)
-	if err != nil {
-		return nil, err
-	}
-	target, err := n.indexTarget()
-	if err != nil {
-		return nil, err
-	}
-	return control.OpenBook(ctx, cdb, target)
+	return ofIndex(ctx, n, control.OpenBook)
 }
 
 // verifierPause is before a verifier that could not begin tries again.

@@ -137,8 +137,8 @@ func (n *Node) verifyIndex(ctx context.Context, r VerifyRequest, rep *Report) (e
 // findingLine is a finding for people.
 func findingLine(f *verify.Difference) string {
 	line := fmt.Sprintf("index: %s row %s of %s: %s: source %s, index %s", f.Dataset, f.Key, f.Shard, f.What, orNone(f.Source), orNone(f.Index))
-	if f.Key == "" {
-		line = fmt.Sprintf("index: %s shard %s: %s", f.Dataset, f.Shard, f.What)
+	if id, ok := f.Document(); ok {
+		line = fmt.Sprintf("index: %s document %s of %s: %s", f.Dataset, id, f.Shard, f.What)
 	}
 	if f.State != verify.Open {
 		line += " (" + string(f.State) + ")"

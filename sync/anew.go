@@ -106,7 +106,7 @@ func (s *Sync) askOld(ctx context.Context, t *set, parts []int32) (n int, err er
 	}
 	for _, shard := range shards {
 		err := s.cfg.Documents.Digests(ctx, t.d.Name, shard, "", func(g *index.Digest) error {
-			if g.Deleted || g.Version >= bound {
+			if g.Deleted || g.Foreign != "" || g.Version >= bound { // what isn't strata's the verifier names
 				return nil
 			}
 			if keys = append(keys, canal.RepairKey{Dataset: t.d.Name, Shard: shard, Key: catalog.Key(strings.Clone(string(g.Key))), Why: why}); len(keys) < leftBatch {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -20,70 +21,70 @@ const firstDigests, maxDigests = 1000, index.MaxLimit
 
 // Digests fulfils index.Reader. All that it needs is in the values that Elasticsearch sorts by, so that no document is read.
 func (x *Index) Digests(ctx context.Context, dataset, shard string, after catalog.Key, f func(*index.Digest) error) error {
-	op := "read digests of " + shard
-	ds, err := x.dataset(ctx, dataset)
+	w, err := x.walk(ctx, "read digests of "+shard, dataset, shard, after)
+	if err != nil || w == nil {
+		return err
+	}
+	defer w.close(ctx)
+	ours, err := w.onlyOurs(ctx)
 	if err != nil {
 		return err
 	}
-	shards, err := x.findShards(ctx, ds, []string{shard})
-	if err != nil || len(shards) == 0 {
-		return err
+	if ours {
+		last, err := newDigests(w).run(ctx, f)
+		if !errors.Is(err, errTwo) {
+			return err
+		}
+		if last == "" {
+			last = after
+		}
+		if err := w.goOn(last); err != nil {
+			return err
+		}
 	}
-	p, err := ds.byKey(after)
-	if err != nil {
-		return err
-	}
-	pit, end, err := x.pointInTime(ctx, op, shards[0])
-	if err != nil {
-		return err
-	}
-	defer end()
-	ours, err := x.onlyOurs(ctx, op, pit, shard)
-	if err != nil {
-		return err
-	}
-	if !ours { // by its columns alone nobody knows what a document is that somebody else wrote
-		s := scan{x: x, op: op, ds: ds, shard: shard, pit: pit, sort: p.sort, after: p.after, size: firstScan}
-		return s.run(ctx, func(s *index.Stored) error {
-			return f(&index.Digest{Key: s.Key, Version: s.Version, Hash: s.Hash, Deleted: s.Deleted})
-		})
-	}
-	w := digests{x: x, op: op, ds: ds, pit: pit, after: p.after,
-		sort: append(p.sort, own+".deleted", own+".hash.hi", own+".hash.lo", own+".key", "_version")}
-	if values, ok := p.after.([]any); ok { // what a document lacks sorts last: so this is after every document with that key
-		w.after = slices.Concat(values, []any{int64(lacking), int64(lacking), int64(lacking), nil, int64(lacking)})
-	}
-	return w.run(ctx, f)
+	// By its columns alone nobody knows what a document is that somebody else wrote.
+	return w.scan(ctx, func(s *index.Stored) error {
+		return f(&index.Digest{Key: s.Key, Version: s.Version, Hash: s.Hash, Deleted: s.Deleted, Foreign: s.Foreign})
+	})
 }
 
 // lacking is what Elasticsearch gives as a long that a document doesn't have.
 const lacking = 1<<63 - 1
 
 // onlyOurs reports whether every document was written by strata for this shard.
-func (x *Index) onlyOurs(ctx context.Context, op, pit, shard string) (bool, error) {
+func (w *walk) onlyOurs(ctx context.Context) (bool, error) {
 	var a answer
-	err := x.c.call(ctx, op, request{method: http.MethodPost, path: "/_search", body: obj{"size": 0, "track_total_hits": 1,
-		"query": obj{"bool": obj{"must_not": []any{term(own+".shard", shard)}}}, "pit": obj{"id": pit, "keep_alive": keepAlive}},
+	err := w.x.c.call(ctx, w.op, request{method: http.MethodPost, path: "/_search", body: obj{"size": 0, "track_total_hits": 1,
+		"query": obj{"bool": obj{"must_not": []any{term(own+".shard", w.shard.name)}}}, "pit": obj{"id": w.pit, "keep_alive": keepAlive}},
 		params: wholeSearch()}, &a)
 	if err == nil {
-		err = a.whole(op, 1)
+		err = a.whole(w.op, 1)
 	}
 	if err == nil && a.Hits.Total == nil {
-		_, err = a.total(op)
+		_, err = a.total(w.op)
 	}
 	return err == nil && a.Hits.Total.Value == 0, err
 }
 
-// digests is a walk over one point in time that reads one page ahead.
+// digests is a walk that reads one page ahead.
 type digests struct {
-	x     *Index
-	op    string
-	ds    *dataset
-	pit   string
-	sort  []any
-	after any         // the sort values to go on after
-	row   catalog.Row // of the key columns
-	own   []int       // its columns: 0, 1, …
+	*walk
+	window *window
+	row    catalog.Row // of the key columns
+	own    []int       // its columns: 0, 1, …
+}
+
+// newDigests is a walk from where w is.
+func newDigests(w *walk) *digests {
+	d := &digests{walk: w, window: newWindow(w)}
+	d.sort = append(d.sort, own+".deleted", own+".hash.hi", own+".hash.lo", own+".key", "_version")
+	if values, ok := d.after.([]any); ok { // what a document lacks sorts last: so this is after every document with that key
+		d.after = slices.Concat(values, []any{int64(lacking), int64(lacking), int64(lacking), nil, int64(lacking)})
+	}
+	for i := range d.ds.keys {
+		d.own = append(d.own, i)
+	}
+	return d
 }
 
 type digestPage struct {
@@ -91,7 +92,11 @@ type digestPage struct {
 	err     error
 }
 
-func (w *digests) run(ctx context.Context, f func(*index.Digest) error) error {
+// errTwo: two documents have the same key.
+var errTwo = errors.New("two documents have the same key")
+
+// run gives each digest when it is known that the next one has another key, and returns the last key that it gave.
+func (w *digests) run(ctx context.Context, f func(*index.Digest) error) (last catalog.Key, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	pages := make(chan digestPage) // one is on its way, one is with f
 	go w.fetch(ctx, pages)
@@ -100,49 +105,59 @@ func (w *digests) run(ctx context.Context, f func(*index.Digest) error) error {
 		for range pages { // until no request is under way: the point in time is closed next
 		}
 	}()
-	var before catalog.Key
+	var held index.Digest
+	give := func() error {
+		if held.Key == "" {
+			return nil
+		}
+		last = held.Key
+		return f(&held)
+	}
 	for p := range pages {
 		if p.err != nil {
-			return p.err
+			return last, p.err
 		}
 		for i := range p.digests {
-			d := &p.digests[i]
-			if d.Key == before && before != "" {
-				return fault.New(fault.Unsafe, w.op, "there are two documents with key %s", d.Key).
-					WithHint("somebody else wrote one of them: delete the one whose _id is another, and repair the key by `strata verify`")
+			if p.digests[i].Key == held.Key && held.Key != "" {
+				return last, errTwo
 			}
-			if err := f(d); err != nil {
-				return err
+			if err := give(); err != nil {
+				return last, err
 			}
-			before = d.Key
+			held = p.digests[i]
 		}
 	}
-	return nil
+	return last, give()
 }
 
 func (w *digests) fetch(ctx context.Context, pages chan<- digestPage) {
 	defer close(pages)
-	for i := range w.ds.keys {
-		w.own = append(w.own, i)
-	}
-	for size := firstDigests; ; size = maxDigests {
-		page, err := w.page(ctx, size)
+	for size := firstDigests; ; {
+		page, err := w.next(ctx, size)
 		select {
 		case pages <- digestPage{page, err}:
 		case <-ctx.Done():
 			return
 		}
-		if err != nil || len(page) < size {
+		if err != nil {
 			return
+		}
+		switch {
+		case len(page) == size:
+			size = maxDigests
+		case !w.window.spent(len(page), size):
+			return
+		default:
+			w.after = nil // the window begins where the walk goes on
 		}
 	}
 }
 
-func (w *digests) page(ctx context.Context, size int) ([]index.Digest, error) {
-	body := obj{"size": size, "track_total_hits": false, "_source": false, "stored_fields": "_none_", "sort": w.sort,
-		"pit": obj{"id": w.pit, "keep_alive": keepAlive}}
-	if w.after != nil {
-		body["search_after"] = w.after
+// next reads a page of the window.
+func (w *digests) next(ctx context.Context, size int) ([]index.Digest, error) {
+	body := obj{"size": size, "_source": false, "stored_fields": "_none_"}
+	if q := w.window.query(); q != nil {
+		body["query"] = q
 	}
 	var a struct {
 		answer
@@ -150,30 +165,32 @@ func (w *digests) page(ctx context.Context, size int) ([]index.Digest, error) {
 			Hits json.RawMessage `json:"hits"`
 		} `json:"hits"`
 	}
-	err := w.x.c.call(ctx, w.op, request{method: http.MethodPost, path: "/_search", body: body, params: wholeSearch()}, &a)
-	if err == nil {
-		err = a.whole(w.op, 1)
-	}
-	if err != nil {
+	if err := w.page(ctx, body, &a.answer, &a); err != nil {
 		return nil, err
 	}
-	if a.PIT != "" {
-		w.pit = a.PIT
-	}
 	out := make([]index.Digest, 0, size)
+	var first, values []byte
 	for hit, rest := element(inside(a.Hits.Hits)); hit != nil; hit, rest = element(rest) {
 		var d index.Digest
-		if err := w.decode(hit, &d); err != nil {
+		var err error
+		if values, err = w.decode(hit, &d); err != nil {
 			return nil, err
 		}
-		out = append(out, d)
+		if out = append(out, d); len(out) == 1 {
+			first = values
+		}
+	}
+	if len(out) > 0 {
+		w.after = json.RawMessage(values) // as they came
+	}
+	if len(out) == size {
+		w.window.full(first, values, size, maxDigests)
 	}
 	return out, nil
 }
 
 // decode reads one hit, which has nothing of interest but its sort values: by hand, as most of the time would be spent here.
-func (w *digests) decode(hit []byte, d *index.Digest) error {
-	var values []byte
+func (w *digests) decode(hit []byte, d *index.Digest) (values []byte, err error) {
 	for name, rest := element(inside(hit)); name != nil; name, rest = element(rest) {
 		var v []byte
 		if v, rest = element(rest); string(name) == `"sort"` {
@@ -183,14 +200,13 @@ func (w *digests) decode(hit []byte, d *index.Digest) error {
 	unreadable := func() error {
 		return fault.New(fault.Unavailable, w.op, "%.200q is no answer to a search", hit).WithHint("does something change answers on the way?")
 	}
-	w.after = json.RawMessage(values) // as they came
 	w.row.Reset()
 	rest := inside(values)
 	for _, k := range w.ds.keys {
 		var cell []byte
 		cell, rest = element(rest)
 		if !w.ds.fields[k].appendSorted(&w.row, cell) {
-			return unreadable()
+			return nil, unreadable()
 		}
 	}
 	var deleted, hi, lo, key, version []byte
@@ -201,7 +217,7 @@ func (w *digests) decode(hit []byte, d *index.Digest) error {
 	low, errLow := strconv.ParseInt(string(lo), 10, 64)
 	v, errVersion := strconv.ParseInt(string(version), 10, 64)
 	if errHigh != nil || errLow != nil || errVersion != nil {
-		return unreadable()
+		return nil, unreadable()
 	}
 	d.Version = index.Version(v)
 	if d.Deleted = string(deleted) == "1"; d.Deleted || string(deleted) == "0" { // else somebody took it away, and the hash counts for nothing
@@ -209,13 +225,13 @@ func (w *digests) decode(hit []byte, d *index.Digest) error {
 	}
 	if key[0] != '"' {
 		d.Key = catalog.KeyOf(&w.row, w.own)
-		return nil
+		return values, nil
 	}
 	text, ok := unquote(key)
 	if d.Key = catalog.Key(text); !ok {
-		return unreadable()
+		return nil, unreadable()
 	}
-	return nil
+	return values, nil
 }
 
 // halves are a hash as two numbers, and hashOf is the hash of them.

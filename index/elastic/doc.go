@@ -68,11 +68,11 @@
 // answer; or if an index that the state has is missing or closed. A shard that this process doesn't know is looked up in the
 // state at each search. A page is one request with a total order and search_after, whose values are made from cells, never from
 // float64; Scan goes over one point in time, kept for 5 minutes after each request, and ends with an error where Elasticsearch
-// has lost it. Digests reads the next page while the caller is busy with this one. A document that somebody wrote over one of
-// strata's has no hash in Get, Scan and Digests, so that verify repairs it; without _strata it is in no search. One with an id
-// of its own ends a Scan as Unsafe. Where there is any such document in a shard, its Digests are as slow as a Scan. Each page of
-// a Digests costs Elasticsearch what it has; but where the key begins with a text, a DECIMAL or an unsigned 64-bit integer, it
-// looks at every later document of the shard for each page of 10,000.
+// has lost it. Digests reads the next page while the caller is busy with this one, each in a window of keys that is about as wide
+// as a page (window.go): what Elasticsearch looks at for a page doesn't grow with the shard. A document that somebody wrote over
+// one of strata's has no hash in Get, Scan and Digests, so that verify repairs it; without _strata it is in no search. One whose
+// id isn't of the key in its columns is Foreign in Scan and Digests, and without a hash where Get is asked for it; a page of rows
+// that has it is Unsafe. Where there is any such document in a shard, its Digests are as slow as a Scan.
 //
 // # Sweep
 //

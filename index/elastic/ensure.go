@@ -3,6 +3,7 @@ package elastic
 import (
 	"context"
 	"encoding/json"
+	"math/big"
 	"net/http"
 	"net/url"
 	"slices"
@@ -18,6 +19,7 @@ import (
 type shard struct {
 	name, index, uuid  string
 	written, refreshed atomic.Uint64
+	wide               atomic.Pointer[big.Int] // window's; nobody changes what it points to
 }
 
 // present is an index as the server describes it.

@@ -30,6 +30,42 @@ func (r *room) digests(t testing.TB) map[catalog.Key]index.Digest {
 	return out
 }
 
+// scanned is what a Scan gives, by key, and the ids of what isn't strata's.
+func (r *room) scanned(t testing.TB) (got map[catalog.Key]index.Stored, foreign map[string]bool) {
+	t.Helper()
+	got, foreign = map[catalog.Key]index.Stored{}, map[string]bool{}
+	err := errors.Join(r.x.Refresh(t.Context(), "entry"), r.x.Scan(t.Context(), "entry", november, "", func(s *index.Stored) error {
+		one := *s
+		if one.Row = s.Row.Clone(); s.Foreign != "" {
+			foreign[s.Foreign] = true
+			return nil
+		}
+		got[s.Key] = one
+		return nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got, foreign
+}
+
+// sameDigests holds Digests to Scan.
+func (r *room) sameDigests(t testing.TB) {
+	t.Helper()
+	n := 0
+	got, foreign := r.scanned(t)
+	err := r.x.Digests(t.Context(), "entry", november, "", func(d *index.Digest) error {
+		s := got[d.Key]
+		if n++; d.Foreign != "" && !foreign[d.Foreign] || d.Foreign == "" && *d != (index.Digest{Key: s.Key, Version: s.Version, Hash: s.Hash, Deleted: s.Deleted}) {
+			t.Errorf("digest %+v of %+v", d, s)
+		}
+		return nil
+	})
+	if err != nil || n != len(got)+len(foreign) {
+		t.Errorf("%d digests of %d documents and %d others: %v", n, len(got), len(foreign), err)
+	}
+}
+
 func TestHandsOnTheIndex(t *testing.T) {
 	fresh := func(r *room) error {
 		x := r.behind(t, elastic.Config{Prefix: r.prefix})
@@ -121,53 +157,54 @@ func TestHandsOnTheIndex(t *testing.T) {
 	})
 	t.Run("documents written by somebody else", func(t *testing.T) {
 		r := newRoom(t)
-		r.apply(t, r.doc(1, 10, 5), r.doc(2, 20, 5), r.doc(3, 30, 5))
+		r.apply(t, r.doc(1, 10, 5), r.doc(2, 20, 5), r.doc(3, 30, 5), r.doc(4, 40, 5))
 		id := func(key string) string { return "/" + r.index() + "/_doc/" + url.PathEscape(november+"/"+key) }
 		r.admin("POST", strings.Replace(id("1,1"), "_doc", "_update", 1), `{"doc":{"amount":99}}`)
 		r.admin("PUT", id("1,2"), `{"account_id":1,"seq":2}`)
 		r.admin("PUT", id("1,3"), `{"account_id":1,"seq":3,"memo":7}`)
-		got := map[catalog.Key]index.Stored{}
-		err := errors.Join(r.x.Refresh(t.Context(), "entry"), r.x.Scan(t.Context(), "entry", november, "", func(s *index.Stored) error {
-			one := *s
-			one.Row = s.Row.Clone()
-			got[s.Key] = one
-			return nil
-		}))
-		if err != nil || len(got) != 3 {
-			t.Fatalf("%d documents, %v", len(got), err)
+		wrong := r.admin("GET", "/"+r.index()+"/_source/"+url.PathEscape(november+"/1,4"), "")
+		r.admin("PUT", id("1,4"), strings.Replace(wrong, `"account_id":1`, `"account_id":77`, 1))
+		got, foreign := r.scanned(t)
+		if len(got) != 2 || len(foreign) != 2 || !foreign[november+"/1,3"] || !foreign[november+"/1,4"] {
+			t.Fatalf("%v, not strata's %v", got, foreign)
 		}
-		one, two, three := got["1,1"], got["1,2"], got["1,3"]
+		one, two := got["1,1"], got["1,2"]
 		if h, _ := one.Row.Hash(nil); one.Version != 6 || one.Row.Text(3) != "99" || h == one.Hash {
 			t.Errorf("a changed cell: %+v", one)
 		}
-		for k, d := range r.digests(t) {
-			if s := got[k]; d != (index.Digest{Key: k, Version: s.Version, Hash: s.Hash, Deleted: s.Deleted}) {
-				t.Errorf("digest %+v of %+v", d, s)
-			}
+		if two.Hash != (catalog.Hash{}) || two.Deleted || !two.Row.Null(3) {
+			t.Errorf("a document written over: %+v", two)
 		}
-		for _, s := range []index.Stored{two, three} {
-			if s.Hash != (catalog.Hash{}) || s.Deleted || !s.Row.Null(3) {
-				t.Errorf("a document written over: %+v", s)
-			}
+		r.sameDigests(t)
+		docs, err := r.x.Get(t.Context(), "entry", []string{november + "/1,3", november + "/1,4"})
+		if err != nil || len(docs) != 2 || docs[0].Key != "1,3" || docs[1].Key != "1,4" || docs[0].Hash != (catalog.Hash{}) || docs[1].Hash != (catalog.Hash{}) {
+			t.Errorf("asked for: %+v %v", docs, err)
 		}
-		if p, err := r.x.Search(t.Context(), r.search()); err != nil || len(p.Rows) != 1 {
+		if p, err := r.x.Search(t.Context(), r.search()); err != nil || len(p.Rows) != 2 {
 			t.Errorf("%d rows, %v", len(p.Rows), err)
 		}
 		if out := r.apply(t, r.doc(2, 20, 8)); out[0].Status != index.Applied {
 			t.Errorf("repaired: %+v", out)
 		}
-		r.admin("POST", "/"+r.index()+"/_doc/?refresh=true", `{"account_id":1,"seq":9}`)
-		wants(t, "scan", r.x.Scan(t.Context(), "entry", november, "", func(*index.Stored) error { return nil }), fault.Unsafe, "not strata's")
-		wants(t, "digests", r.x.Digests(t.Context(), "entry", november, "", func(*index.Digest) error { return nil }), fault.Unsafe, "not strata's")
 	})
-	t.Run("a copy of a document", func(t *testing.T) {
+	t.Run("documents with ids of their own", func(t *testing.T) {
 		r := newRoom(t)
-		r.apply(t, r.doc(1, 10, 5), r.doc(2, 20, 5))
+		r.apply(t, r.doc(1, 10, 5), r.doc(2, 20, 5), r.doc(3, 30, 5))
 		r.versions(t)
 		source := r.admin("GET", "/"+r.index()+"/_source/"+url.PathEscape(november+"/1,2"), "")
 		r.admin("PUT", "/"+r.index()+"/_doc/copy?refresh=true", source)
-		wants(t, "scan", r.x.Scan(t.Context(), "entry", november, "", func(*index.Stored) error { return nil }), fault.Unsafe, "not strata's")
-		wants(t, "digests", r.x.Digests(t.Context(), "entry", november, "", func(*index.Digest) error { return nil }), fault.Unsafe, "two documents")
+		got, foreign := r.scanned(t)
+		if len(got) != 3 || len(foreign) != 1 || !foreign["copy"] {
+			t.Errorf("a copy: %v, not strata's %v", got, foreign)
+		}
+		r.sameDigests(t)
+		r.admin("PUT", "/"+r.index()+"/_doc/other", `{"account_id":1,"seq":2}`)
+		r.admin("PUT", "/"+r.index()+"/_doc/none?refresh=true", `{"x":1}`)
+		got, foreign = r.scanned(t)
+		if len(got) != 3 || len(foreign) != 3 || !foreign["other"] || !foreign["none"] {
+			t.Errorf("three: %v, not strata's %v", got, foreign)
+		}
+		r.sameDigests(t)
 	})
 	t.Run("an alias of two", func(t *testing.T) {
 		r := newRoom(t)

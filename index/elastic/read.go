@@ -45,32 +45,32 @@ func readMine(source []byte) (m mine, h catalog.Hash, ok bool) {
 	return m, hashOf(*m.Hash.High, *m.Hash.Low), true
 }
 
-// stored decodes a document of a shard into s, whose Row is reused. A document that somebody else wrote over one of strata's
-// comes back without a hash, so that who verifies sees that it differs; one that has no place among strata's is an error.
-func (ds *dataset) stored(op, shard string, h *hit, s *index.Stored) error {
+// stored decodes a document of a shard into s, whose Row is reused; asked is the key that it was asked for by, "" where it was
+// come upon. A document that somebody else wrote over one of strata's comes back without a hash, so that who verifies sees that
+// it differs. One whose id isn't of the key in its columns is Foreign, unless it was asked for.
+func (ds *dataset) stored(shard string, asked catalog.Key, h *hit, s *index.Stored) {
+	s.Shard, s.Key, s.Version, s.Hash, s.Deleted, s.Foreign = shard, "", index.Version(h.Version), catalog.Hash{}, false, ""
 	m, hash, ours := readMine(h.Source)
-	if _, err := catalog.ParseImage(ds.d, h.Source, &s.Row); err != nil {
+	if _, err := catalog.ParseImage(ds.d, h.Source, &s.Row); err == nil {
+		s.Key = catalog.KeyOf(&s.Row, ds.keys)
+	}
+	if s.Key == "" || docID(catalog.DocumentID(shard, s.Key)) != h.ID {
 		ours = false
-		if err := ds.rowOfKey(catalog.Key(strings.TrimPrefix(h.ID, shard+"/")), &s.Row); err != nil {
-			return foreign(op, h, err)
+		if s.Key = asked; asked == "" || ds.rowOfKey(asked, &s.Row) != nil {
+			s.Row.Reset()
+			s.Key, s.Foreign = "", h.ID
 		}
 	}
-	s.Key = catalog.KeyOf(&s.Row, ds.keys)
-	if id := docID(catalog.DocumentID(shard, s.Key)); id != h.ID {
-		return foreign(op, h, fault.New(fault.Unsafe, "", "by its columns it is %s", id))
-	}
-	s.Shard, s.Version, s.Hash, s.Deleted = shard, index.Version(h.Version), hash, false
 	if !ours || m.Shard != shard {
-		s.Hash = catalog.Hash{}
-		return nil
+		return
 	}
-	s.Deleted = *m.Deleted
+	s.Hash, s.Deleted = hash, *m.Deleted
 	if m.Bare {
 		s.Row.Reset()
 	}
-	return nil
 }
 
+// foreign is a document in whose place another belongs, where a page of rows is wanted.
 func foreign(op string, h *hit, why error) error {
 	return fault.New(fault.Unsafe, op, "document %s of %s is not strata's: %w", h.ID, h.Index, why).
 		WithHint("somebody else wrote it: delete it, and repair the key by `strata verify`")
@@ -94,10 +94,11 @@ func (x *Index) Get(ctx context.Context, dataset string, ids []string) ([]index.
 			return nil, err
 		}
 		var docs []obj
+		var asked []string
 		for i, id := range part {
 			at := slices.IndexFunc(shards, func(s *shard) bool { return s.name == wanted[i] })
 			if at >= 0 {
-				docs = append(docs, obj{"_index": shards[at].index, "_id": docID(id)})
+				docs, asked = append(docs, obj{"_index": shards[at].index, "_id": docID(id)}), append(asked, id)
 			}
 		}
 		if len(docs) == 0 {
@@ -113,11 +114,10 @@ func (x *Index) Get(ctx context.Context, dataset string, ids []string) ([]index.
 			}
 			var one index.Stored
 			h := hit{ID: got[i].ID, Index: got[i].Index, Version: got[i].Version, Source: got[i].Source}
-			shard, _, _ := strings.Cut(h.ID, "/")
-			if err := ds.stored(op, shard, &h, &one); err != nil {
-				return nil, err
+			shard, key, _ := strings.Cut(asked[i], "/")
+			if ds.stored(shard, catalog.Key(key), &h, &one); one.Foreign == "" {
+				out = append(out, one)
 			}
-			out = append(out, one)
 		}
 	}
 	return out, nil
@@ -125,26 +125,79 @@ func (x *Index) Get(ctx context.Context, dataset string, ids []string) ([]index.
 
 // Scan fulfils index.Reader.
 func (x *Index) Scan(ctx context.Context, dataset, shard string, after catalog.Key, f func(*index.Stored) error) error {
-	op := "scan " + shard
+	w, err := x.walk(ctx, "scan "+shard, dataset, shard, after)
+	if err != nil || w == nil {
+		return err
+	}
+	defer w.close(ctx)
+	return w.scan(ctx, f)
+}
+
+// walk is over the documents of a shard at one point in time, in the order of their keys.
+type walk struct {
+	x     *Index
+	op    string
+	ds    *dataset
+	shard *shard
+	pit   string
+	sort  []any
+	after any // the sort values to go on after; nil: from the start
+}
+
+// walk begins one after a key; nil where the shard is not there.
+func (x *Index) walk(ctx context.Context, op, dataset, name string, after catalog.Key) (*walk, error) {
 	ds, err := x.dataset(ctx, dataset)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	shards, err := x.findShards(ctx, ds, []string{shard})
+	shards, err := x.findShards(ctx, ds, []string{name})
 	if err != nil || len(shards) == 0 {
-		return err
+		return nil, err
 	}
-	p, err := ds.byKey(after)
+	w := &walk{x: x, op: op, ds: ds, shard: shards[0]}
+	if err := w.goOn(after); err != nil {
+		return nil, err
+	}
+	var pit struct {
+		ID string `json:"id"`
+	}
+	err = x.c.call(ctx, op, request{method: http.MethodPost, path: "/" + url.PathEscape(w.shard.index) + "/_pit",
+		params: param("keep_alive", keepAlive)}, &pit)
+	w.pit = pit.ID
+	return w, err
+}
+
+// goOn makes the walk go on after a key; "": from the start.
+func (w *walk) goOn(after catalog.Key) error {
+	p, err := w.ds.byKey(after)
+	if err == nil {
+		w.sort, w.after = p.sort, p.after
+	}
+	return err
+}
+
+// close lets the point in time go. Elasticsearch does so by itself after keepAlive.
+func (w *walk) close(ctx context.Context) {
+	err := w.x.c.call(context.WithoutCancel(ctx), w.op, request{method: http.MethodDelete, path: "/_pit", body: obj{"id": w.pit}}, nil)
 	if err != nil {
-		return err
+		w.x.cfg.Log.Info("point in time not closed", "err", err)
 	}
-	pit, end, err := x.pointInTime(ctx, op, shards[0])
-	if err != nil {
-		return err
+}
+
+// page asks for the next documents; a is part of into, which is the answer's form.
+func (w *walk) page(ctx context.Context, body obj, a *answer, into any) error {
+	body["track_total_hits"], body["sort"], body["pit"] = false, w.sort, obj{"id": w.pit, "keep_alive": keepAlive}
+	if w.after != nil {
+		body["search_after"] = w.after
 	}
-	defer end()
-	s := scan{x: x, op: op, ds: ds, shard: shard, pit: pit, sort: p.sort, after: p.after, size: firstScan}
-	return s.run(ctx, f)
+	err := w.x.c.call(ctx, w.op, request{method: http.MethodPost, path: "/_search", body: body, params: wholeSearch()}, into)
+	if err == nil {
+		err = a.whole(w.op, 1)
+	}
+	if a.PIT != "" {
+		w.pit = a.PIT
+	}
+	return err
 }
 
 // byKey is a plan with nothing but the order by key, from the first key greater than after.
@@ -168,73 +221,34 @@ func (ds *dataset) byKey(after catalog.Key) (*plan, error) {
 	return p, p.order()
 }
 
-// pointInTime opens one; end lets it go. Elasticsearch does so by itself after keepAlive.
-func (x *Index) pointInTime(ctx context.Context, op string, s *shard) (id string, end func(), err error) {
-	var pit struct {
-		ID string `json:"id"`
-	}
-	err = x.c.call(ctx, op, request{method: http.MethodPost, path: "/" + url.PathEscape(s.index) + "/_pit",
-		params: param("keep_alive", keepAlive)}, &pit)
-	return pit.ID, func() {
-		err := x.c.call(context.WithoutCancel(ctx), op, request{method: http.MethodDelete, path: "/_pit", body: obj{"id": pit.ID}}, nil)
-		if err != nil {
-			x.cfg.Log.Info("point in time not closed", "err", err)
-		}
-	}, err
-}
-
 // wholeSearch are the parameters of a search by a point in time that must not be answered partly.
 func wholeSearch() url.Values {
 	return param("allow_partial_search_results", "false", "pre_filter_shard_size", allShards)
 }
 
-// scan is a walk over one point in time.
-type scan struct {
-	x     *Index
-	op    string
-	ds    *dataset
-	shard string
-	pit   string
-	sort  []any
-	after any
-	size  int
-}
-
-func (s *scan) run(ctx context.Context, f func(*index.Stored) error) error {
+// scan gives the documents with their rows.
+func (w *walk) scan(ctx context.Context, f func(*index.Stored) error) error {
 	var one index.Stored
-	for {
-		body := obj{"size": s.size, "track_total_hits": false, "version": true, "sort": s.sort, "pit": obj{"id": s.pit, "keep_alive": keepAlive}}
-		if s.after != nil {
-			body["search_after"] = s.after
-		}
+	for size := firstScan; ; {
 		var a answer
-		err := s.x.c.call(ctx, s.op, request{method: http.MethodPost, path: "/_search", body: body, params: wholeSearch()}, &a)
-		if err == nil {
-			err = a.whole(s.op, 1)
-		}
-		if err != nil {
+		if err := w.page(ctx, obj{"size": size, "version": true}, &a, &a); err != nil {
 			return err
-		}
-		if a.PIT != "" {
-			s.pit = a.PIT
 		}
 		bytes := 0
 		for i := range a.Hits.Hits {
 			h := &a.Hits.Hits[i]
 			bytes += len(h.Source)
-			if err := s.ds.stored(s.op, s.shard, h, &one); err != nil {
-				return err
-			}
+			w.ds.stored(w.shard.name, "", h, &one)
 			if err := f(&one); err != nil {
 				return err
 			}
 		}
 		n := len(a.Hits.Hits)
-		if n < s.size {
+		if n < size {
 			return nil
 		}
-		s.after = a.Hits.Hits[n-1].Sort
-		s.size = min(max(scanBytes/(bytes/n+1), 1), maxScan, 4*s.size)
+		w.after = a.Hits.Hits[n-1].Sort
+		size = min(max(scanBytes/(bytes/n+1), 1), maxScan, 4*size)
 	}
 }
 

@@ -104,6 +104,28 @@ func digests(t *testing.T, open Open) {
 			t.Errorf("%d digests of %d documents", len(got), len(docs))
 		}
 	})
+	t.Run("over several pages of one value, and of texts", func(t *testing.T) { digestTexts(t, open) })
+}
+
+// digestTexts has more documents than a page under one first value of their keys, and others before and behind it.
+func digestTexts(t *testing.T, open Open) {
+	text, big := catalog.Type{Kind: catalog.Text}, catalog.Type{Kind: catalog.Int, Size: 8}
+	s := start(t, open, &catalog.Dataset{Name: "named", Table: "named", Key: []string{"name", "n"}, Partitions: 1, Columns: []catalog.Column{
+		{Name: "name", Type: text, Collation: "utf8mb4_bin"}, {Name: "n", Type: big}}})
+	var docs []index.Document
+	for i := range 16_000 {
+		name, n := "m", fmt.Sprint(i*7919%1_000_003)
+		if i%8 == 1 {
+			name = fmt.Sprintf("%c-%06d", 'a'+rune(i%26), i)
+		}
+		docs = append(docs, Doc(s.d, "named", catalog.RowOf(&name, &n), index.Version(i+1), i%5 == 0))
+	}
+	for part := range slices.Chunk(docs, 4000) {
+		s.apply(part...)
+	}
+	if got := s.digestsAreScan("named"); len(got) != len(docs) {
+		t.Errorf("%d digests of %d documents", len(got), len(docs))
+	}
 }
 
 func digestKeys(t *testing.T, open Open) {

@@ -45,9 +45,9 @@ func ParseDaily(body []byte) (*Daily, error) {
 func (g *reign) daily(ctx context.Context) error {
 	now := g.cfg.Now().UTC()
 	day := now.Truncate(24 * time.Hour)
-	counts, err := g.cfg.Book.Counts(ctx, day)
+	counts, err := g.open(ctx, day)
 	if err != nil {
-		return &bookError{err}
+		return err
 	}
 	rep := Daily{Version: ReportVersion, Date: day.Format(time.DateOnly), MadeAt: now, Pass: g.p.Pass, OK: true, Datasets: []Finished{},
 		Missing: []string{}, Skipped: g.p.Skipped, Findings: counts, Swept: g.p.Swept}
@@ -65,7 +65,6 @@ func (g *reign) daily(ctx context.Context) error {
 		rep.Datasets = append(rep.Datasets, last)
 		rep.OK = rep.OK && last.OK
 	}
-	g.note(func(s *Stats) { s.Open = open })
 	body, err := json.Marshal(&rep)
 	if err != nil {
 		return fault.Wrap(fault.Internal, "encode report", err)
@@ -77,4 +76,18 @@ func (g *reign) daily(ctx context.Context) error {
 		return &bookError{err}
 	}
 	return g.at("verify.reported")
+}
+
+// open counts the findings of each dataset since a time, and notes how many are open.
+func (g *reign) open(ctx context.Context, since time.Time) (map[string]Counts, error) {
+	counts, err := g.cfg.Book.Counts(ctx, since)
+	if err != nil {
+		return nil, &bookError{err}
+	}
+	g.note(func(s *Stats) { s.Open = 0 })
+	for _, d := range g.cfg.Datasets {
+		n := counts[d.Name].Open
+		g.noteOf(d.Name, func(all *Stats, one *DatasetStats) { all.Open, one.Open = all.Open+n, n })
+	}
+	return counts, nil
 }

@@ -9,7 +9,6 @@ import (
 	"strata/catalog"
 	"strata/db"
 	"strata/fault"
-	"strata/index"
 )
 
 // keeper is told what a verifier does as it goes on, and may hold it up. A Runner's writes everything down.
@@ -21,6 +20,8 @@ type keeper interface {
 	settled(ctx context.Context, list []*diff) error
 	// done is called after each span, with w the walk that goes on, or nil after the last span of a shard.
 	done(ctx context.Context, v *verifier, w *walk) error
+	// passed is called when a shard was gone through from its first document to its last, with the foreign documents that it has.
+	passed(ctx context.Context, v *verifier, shard string, foreign map[catalog.Key]bool) error
 }
 
 // verifier compares one dataset.
@@ -129,9 +130,7 @@ func (v *verifier) run(ctx context.Context) error {
 			continue
 		}
 		if err := v.shard(ctx, h); err != nil {
-			if err = v.foreign(ctx, h.Shard.Table, err); err != nil {
-				return fmt.Errorf("shard %s: %w", h.Shard.Table, err)
-			}
+			return fmt.Errorf("shard %s: %w", h.Shard.Table, err)
 		}
 		v.r.Shards++
 		v.past = append(v.past, h.Shard.Table)
@@ -154,9 +153,10 @@ func (v *verifier) run(ctx context.Context) error {
 
 // shard compares one shard, following it when it moves.
 func (v *verifier) shard(ctx context.Context, h catalog.Holding) error {
-	w := &walk{v: v, h: h, sums: newSums(v.d), byMerge: v.mergeable(), after: v.cfg.Part.From}
+	w := &walk{v: v, h: h, sums: newSums(v.d), byMerge: v.mergeable(), after: v.cfg.Part.From, foreign: map[catalog.Key]bool{}}
+	whole := v.cfg.Part == (Part{Shard: v.cfg.Part.Shard})
 	if b := v.begun; b != nil && b.h.Shard.Table == h.Shard.Table {
-		b.h, w = h, b
+		b.h, w, whole = h, b, false
 	}
 	v.begun = nil
 	for replans := 0; ; {
@@ -169,10 +169,13 @@ func (v *verifier) shard(ctx context.Context, h catalog.Holding) error {
 		case err == nil:
 			v.sums.add(w.sums)
 			v.r.Rows, v.r.Documents = v.r.Rows+w.rows, v.r.Documents+w.docs
-			return nil
+			if v.keeper == nil || !whole || len(w.foreign) >= maxSuspects {
+				return nil
+			}
+			return v.keeper.passed(ctx, v, h.Shard.Table, w.foreign)
 		case errors.Is(err, errOrder): // the server's order isn't ours: begin again, by lookups
 			v.progress.add(-w.rows)
-			w = &walk{v: v, h: w.h, sums: newSums(v.d)}
+			w = &walk{v: v, h: w.h, sums: newSums(v.d), foreign: w.foreign}
 			continue
 		case !fault.Is(err, fault.Stale) || replans == maxReplans:
 			return err
@@ -190,23 +193,6 @@ func (v *verifier) shard(ctx context.Context, h catalog.Holding) error {
 	}
 }
 
-// foreign makes a finding of a document that has no place among strata's, and for which the index gives no others after it:
-// somebody has to take it out. Other errors come back.
-func (v *verifier) foreign(ctx context.Context, shard string, err error) error {
-	var x *indexError
-	if !errors.As(err, &x) || !fault.Is(x.err, fault.Unsafe) {
-		return err
-	}
-	list := []*diff{{Difference: Difference{Dataset: v.d.Name, Shard: shard, What: "not one of strata's documents, and what comes after it is not compared: " + x.Error(),
-		State: Open, Hint: fault.HintOf(x)}}}
-	v.r.Differences, v.r.Open = v.r.Differences+1, v.r.Open+1
-	v.list(list)
-	if v.keeper == nil {
-		return nil
-	}
-	return v.keeper.found(ctx, list, false)
-}
-
 // mergeable reports whether the server should order keys as catalog.Compare does.
 func (v *verifier) mergeable() bool {
 	for _, s := range v.sort {
@@ -215,46 +201,6 @@ func (v *verifier) mergeable() bool {
 		}
 	}
 	return true
-}
-
-// strays finds documents of shards that nobody owns. No leader can repair them: there is no table to read.
-func (v *verifier) strays(ctx context.Context, view *catalog.View) error {
-	shards, err := v.cfg.Index.Shards(ctx, v.d.Name)
-	if err != nil {
-		return err
-	}
-	for _, name := range shards {
-		if slices.ContainsFunc(view.Holdings, func(h catalog.Holding) bool { return h.Shard.Table == name }) {
-			continue
-		}
-		var list []*diff
-		err := v.cfg.Index.Scan(ctx, v.d.Name, name, "", func(s *index.Stored) error {
-			if s.Deleted {
-				return nil
-			}
-			v.r.Documents++
-			v.r.Differences, v.r.Open = v.r.Differences+1, v.r.Open+1
-			if len(list) < maxFindings {
-				list = append(list, &diff{look: look{key: s.Key}, Difference: v.stray(name, s.Key)})
-			}
-			return v.sums.count(&s.Row, false)
-		})
-		if err != nil {
-			return err
-		}
-		if v.keeper != nil {
-			if err := v.keeper.found(ctx, list, false); err != nil {
-				return err
-			}
-		}
-		v.list(list)
-	}
-	return nil
-}
-
-func (v *verifier) stray(shard string, key catalog.Key) Difference {
-	return Difference{Dataset: v.d.Name, Shard: shard, Key: string(key), What: "extra in the index: nobody owns its shard", Index: "there", State: Open,
-		Hint: "there is no table " + shard + " to repair it from: bring the table back, or take the shard's documents out of the index"}
 }
 
 // list adds differences to the report's findings, as far as there is room.

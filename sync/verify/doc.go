@@ -28,8 +28,8 @@
 // sends their rows anew as they are, or that they are absent, and are looked at again until both sides are equal: repaired; or
 // until none became equal for Patience: open, and the finding says what to do. Keys are queued in batches of at most some
 // thousand, each waited for before the next span, unless a first batch has shown that nobody repairs. What a leader can't mend
-// stays open: documents of a shard that nobody owns, a document with an id of its own (what comes after it in its shard can't
-// be compared before it is gone), and a row that the captured replica has otherwise than its owner.
+// stays open: documents of a shard that nobody owns, a document with an id of its own (named by it; the verifier sees when
+// somebody has taken it out), and a row that the captured replica has otherwise than its owner.
 //
 // # All the time
 //

@@ -157,7 +157,7 @@ func (v *verifier) get(ctx context.Context, ids []string) (map[catalog.Key]*inde
 	}
 	docs, err := v.cfg.Index.Get(ctx, v.d.Name, ids)
 	if err != nil {
-		return nil, ofIndex(err)
+		return nil, err
 	}
 	out := make(map[catalog.Key]*index.Stored, len(docs))
 	for i := range docs {

@@ -53,6 +53,10 @@ func (s *span) lookups(ctx context.Context, src *source) (bool, error) {
 func (s *span) extras(ctx context.Context, src *source) (bool, error) {
 	var batch []catalog.Key
 	err := s.v.cfg.Index.Digests(ctx, s.v.d.Name, s.h.Shard.Table, s.scanned, func(doc *index.Digest) error {
+		if doc.Foreign != "" {
+			s.outOfPlace(doc.Foreign)
+			return nil
+		}
 		if !doc.Deleted {
 			batch = append(batch, catalog.Key(strings.Clone(string(doc.Key))))
 			s.docs++
@@ -75,7 +79,7 @@ func (s *span) extras(ctx context.Context, src *source) (bool, error) {
 	case src.err != nil:
 		return false, src.err
 	case err != nil:
-		return false, ofIndex(err)
+		return false, err
 	}
 	return true, s.absent(src, batch)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 
 	"strata/catalog"
 	"strata/index"
@@ -21,6 +20,7 @@ func (s *span) merge(ctx context.Context, src *source) (bool, error) {
 		var doc index.Stored
 		err = x.Digests(ctx, s.v.d.Name, s.h.Shard.Table, s.walk.after, func(g *index.Digest) error {
 			doc.Key, doc.Version, doc.Hash, doc.Deleted = g.Key, g.Version, g.Hash, g.Deleted
+			doc.Foreign = g.Foreign
 			return visit(&doc)
 		})
 	} else {
@@ -33,7 +33,7 @@ func (s *span) merge(ctx context.Context, src *source) (bool, error) {
 	case src.err != nil:
 		return false, src.err
 	case err != nil:
-		return false, ofIndex(err)
+		return false, err
 	}
 	for src.ok && !s.full() {
 		if err := s.missing(src); err != nil {
@@ -45,14 +45,19 @@ func (s *span) merge(ctx context.Context, src *source) (bool, error) {
 
 // visit is called with the documents in key order.
 func (s *span) visit(src *source, doc *index.Stored) error {
+	if doc.Foreign != "" {
+		s.outOfPlace(doc.Foreign)
+		return nil
+	}
 	if doc.Deleted {
 		return nil // a row in its place is found missing when the merge has passed it
 	}
 	s.hasKey = false
 	if s.v.upTo != nil {
-		c, err := s.order(s.v.upTo, doc.Key)
-		if err != nil {
-			return err
+		c, ok := s.order(s.v.upTo, doc.Key)
+		if !ok {
+			s.outOfPlace(catalog.DocumentID(s.h.Shard.Table, doc.Key))
+			return nil
 		}
 		if c < 0 {
 			return errBeyond
@@ -61,9 +66,10 @@ func (s *span) visit(src *source, doc *index.Stored) error {
 	for src.ok && !s.full() {
 		c := 0
 		if string(src.key()) != string(doc.Key) { // no allocation; nearly always equal
-			var err error
-			if c, err = s.order(src.row(), doc.Key); err != nil {
-				return err
+			var ok bool
+			if c, ok = s.order(src.row(), doc.Key); !ok {
+				s.outOfPlace(catalog.DocumentID(s.h.Shard.Table, doc.Key))
+				return nil
 			}
 		}
 		if c > 0 {
@@ -86,16 +92,16 @@ func (s *span) visit(src *source, doc *index.Stored) error {
 	return nil
 }
 
-// order compares a row's key with a document's.
-func (s *span) order(row *catalog.Row, key catalog.Key) (int, error) {
+// order compares a row's key with a document's; false where the document's isn't one of the dataset.
+func (s *span) order(row *catalog.Row, key catalog.Key) (int, bool) {
 	if !s.hasKey {
 		cells, err := s.v.rowOf(key)
 		if err != nil {
-			return 0, ofIndex(fmt.Errorf("document %s: %w", catalog.DocumentID(s.h.Shard.Table, key), err))
+			return 0, false
 		}
 		s.docKey, s.hasKey = *cells, true
 	}
-	return catalog.CompareRows(s.v.sort, row, &s.docKey), nil
+	return catalog.CompareRows(s.v.sort, row, &s.docKey), true
 }
 
 // pair compares a row with its document and goes on to the next row.

@@ -25,6 +25,10 @@ func (r *Runner) passes(ctx context.Context) error {
 	}
 	p.fill()
 	g := &reign{Runner: r, p: p}
+	g.notePlaces()
+	if _, err := g.open(ctx, r.cfg.Now()); err != nil {
+		return err
+	}
 	for {
 		if g.due() {
 			if err := g.begin(ctx); err != nil {
@@ -182,7 +186,7 @@ func (g *reign) resume(ctx context.Context, v *verifier) error {
 	if at.Shard == "" {
 		return nil
 	}
-	w := &walk{v: v, byMerge: !at.Lookups, after: at.After, sourced: at.Sourced, scanned: at.Scanned, rows: at.Rows, docs: at.Docs, sums: newSums(v.d)}
+	w := &walk{v: v, byMerge: !at.Lookups, after: at.After, sourced: at.Sourced, scanned: at.Scanned, rows: at.Rows, docs: at.Docs, sums: newSums(v.d), foreign: map[catalog.Key]bool{}}
 	w.h.Shard.Table = at.Shard
 	v.begun = w
 	return w.sums.restore(at.Sums)
@@ -202,7 +206,7 @@ func (g *reign) done(ctx context.Context, v *verifier, w *walk) error {
 	}
 	rows := at.Report.Rows + at.Rows - before
 	g.p.Rows += rows
-	g.note(func(s *Stats) { s.Rows += rows })
+	g.noteOf(v.d.Name, func(all *Stats, one *DatasetStats) { all.Rows, one.Rows = all.Rows+rows, one.Rows+rows })
 	if err := g.save(ctx); err != nil {
 		return err
 	}
@@ -221,6 +225,7 @@ func (g *reign) save(ctx context.Context) error {
 	if err != nil {
 		return &bookError{err}
 	}
+	g.notePlaces()
 	return g.at("verify.saved")
 }
 
@@ -236,7 +241,11 @@ func (g *reign) found(ctx context.Context, list []*diff, queued bool) error {
 	if err := g.at("verify.found"); err != nil {
 		return err
 	}
-	g.note(func(s *Stats) { s.Differences += int64(len(list)) })
+	for _, x := range list {
+		g.noteOf(x.Dataset, func(all *Stats, one *DatasetStats) {
+			all.Differences, one.Differences = all.Differences+1, one.Differences+1
+		})
+	}
 	for _, x := range list[:min(len(list), 10)] {
 		g.cfg.Log.Warn("difference found", "dataset", x.Dataset, "shard", x.Shard, "key", x.Key, "what", x.What)
 	}
@@ -253,7 +262,7 @@ func (g *reign) settled(ctx context.Context, list []*diff) error {
 	}
 	for _, x := range list {
 		if x.State == Repaired {
-			g.note(func(s *Stats) { s.Repaired++ })
+			g.noteOf(x.Dataset, func(all *Stats, one *DatasetStats) { all.Repaired, one.Repaired = all.Repaired+1, one.Repaired+1 })
 		}
 	}
 	if err := g.cfg.Book.Settle(ctx, g.findings(list, true)); err != nil {

@@ -149,16 +149,3 @@ type bookError struct{ err error }
 
 func (e *bookError) Error() string { return e.err.Error() }
 func (e *bookError) Unwrap() error { return e.err }
-
-// indexError is an error of the index.
-type indexError struct{ err error }
-
-func (e *indexError) Error() string { return e.err.Error() }
-func (e *indexError) Unwrap() error { return e.err }
-
-func ofIndex(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &indexError{err}
-}

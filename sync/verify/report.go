@@ -2,6 +2,7 @@ package verify
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"strata/catalog"
@@ -66,13 +67,16 @@ const (
 type Difference struct {
 	Dataset string `json:"dataset"`
 	Shard   string `json:"shard"`
-	Key     string `json:"key"` // "": not one row, but what What says
+	Key     string `json:"key"` // "%id:…": not a row's key, but the id of a document that isn't strata's
 	What    string `json:"what"`
 	Source  string `json:"source,omitempty"`
 	Index   string `json:"index,omitempty"`
 	State   State  `json:"state"`
 	Hint    string `json:"hint,omitempty"` // what somebody has to do, where a repair can't
 }
+
+// Document is the id of the document that the difference is about where that is no row's.
+func (d *Difference) Document() (id string, ok bool) { return strings.CutPrefix(d.Key, idMark) }
 
 // Finding is a Difference as a Book keeps it.
 type Finding struct {

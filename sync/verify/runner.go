@@ -70,21 +70,7 @@ type Runner struct {
 
 	mu    sync.Mutex
 	stats Stats
-}
-
-// Stats are a Runner's counts since the start of the process.
-type Stats struct {
-	Leads       bool   `json:"leads"` // this process has the lease
-	Pass        int64  `json:"pass"`
-	Dataset     string `json:"dataset"` // in work
-	Held        bool   `json:"held"`    // it waits for the pipeline
-	Rows        int64  `json:"rows"`
-	Differences int64  `json:"differences"`
-	Repaired    int64  `json:"repaired"`
-	Open        int64  `json:"open"` // as of the last look
-	Skipped     int64  `json:"skipped"`
-	Swept       int64  `json:"swept"`
-	Passes      int64  `json:"passes"` // finished
+	of    map[string]*DatasetStats
 }
 
 // NewRunner checks the configuration.
@@ -113,20 +99,7 @@ func NewRunner(cfg RunnerConfig) (*Runner, error) {
 	def(&cfg.SweepAge, defaultSweepAge)
 	def(&cfg.Retry, retryAfter)
 	def(&cfg.Lease, leaseTTL)
-	return &Runner{cfg: cfg}, nil
-}
-
-// Stats is a picture of now.
-func (r *Runner) Stats() Stats {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.stats
-}
-
-func (r *Runner) note(f func(*Stats)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	f(&r.stats)
+	return &Runner{cfg: cfg, of: map[string]*DatasetStats{}}, nil
 }
 
 // Run verifies whenever this process has the lease, until ctx ends; it returns nil then. A control database that is away is

@@ -42,7 +42,9 @@ func (g *reign) sweep(ctx context.Context, d *catalog.Dataset) error {
 		g.cfg.Log.Warn("tombstones are not swept", "dataset", d.Name, "err", err, "hint", fault.HintOf(err))
 	}
 	g.p.Swept[d.Name] = out
-	g.note(func(s *Stats) { s.Swept += out.Removed })
+	g.noteOf(d.Name, func(all *Stats, one *DatasetStats) {
+		all.Swept, one.Swept = all.Swept+out.Removed, one.Swept+out.Removed
+	})
 	return nil
 }
 

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"strata/catalog"
@@ -38,6 +39,7 @@ type walk struct {
 	sums    *sums
 	rows    int64
 	docs    int64
+	foreign map[catalog.Key]bool // what was out of place, the first of it
 }
 
 // span is what one snapshot gave.
@@ -49,6 +51,9 @@ type span struct {
 	sampled  int64
 	sums     *sums
 	suspects []catalog.Key
+	foreign  map[catalog.Key]bool // that outOfPlace was called with; the walk has those of the spans before
+	twice    bool                 // a suspect may be there twice
+	aliens   []*diff              // documents with ids of their own
 	sample   []sampled
 	scanned  catalog.Key
 	sourced  bool
@@ -116,6 +121,13 @@ func (s *span) run(ctx context.Context, l *looker) (done bool, err error) {
 // close judges the span's suspects, has them repaired, and counts the span.
 func (s *span) close(ctx context.Context, l *looker) error {
 	w, v := s.walk, s.v
+	if s.twice {
+		slices.Sort(s.suspects)
+		s.suspects = slices.Compact(s.suspects)
+	}
+	if err := s.closeForeign(ctx); err != nil {
+		return err
+	}
 	differ, unsettled, err := l.judge(ctx, s.suspects, func(p *look, doc *index.Stored) error {
 		var row *catalog.Row
 		if doc != nil {
@@ -170,4 +182,6 @@ func (s *span) doubt(key catalog.Key) {
 }
 
 // full reports whether the span must end before the walk goes on.
-func (s *span) full() bool { return len(s.suspects) >= maxSuspects || len(s.sample) >= maxSample }
+func (s *span) full() bool {
+	return len(s.suspects)+len(s.aliens) >= maxSuspects || len(s.sample) >= maxSample
+}
