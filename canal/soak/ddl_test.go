@@ -161,18 +161,25 @@ func ddlMySQL(t *testing.T, each int) {
 // TestCapture_follows_DDL_that_is_behind_it: every value stands under the name that its column had.
 func TestCapture_follows_DDL_that_is_behind_it(t *testing.T) { ddlMaria(t, 100) }
 
-// TestCapture_backfills_columns_that_were_added_meanwhile: a row that is sent again has what its record before it had.
-func TestCapture_backfills_columns_that_were_added_meanwhile(t *testing.T) {
+// wideRig has table wide with some rows, which were captured.
+func wideRig(t *testing.T) (*rig, *sql.Conn, sarama.Client, *checker) {
+	t.Helper()
 	m := localtest.Shared(t)
 	r := ddlRig(t, m, localtest.Schema(t, m))
 	conn, err := r.DB.Conn(context.WithoutCancel(t.Context()))
 	r.Fatal(err)
-	defer conn.Close()
+	t.Cleanup(func() { _ = conn.Close() })
 	r.fill(conn, 1, 50)
 	r.Begin("canal")
 	client := r.Client()
 	c := newChecker("strata.wide", partitions)
 	r.until(c, client)
+	return r, conn, client, c
+}
+
+// TestCapture_backfills_columns_that_were_added_meanwhile: a row that is sent again has what its record before it had.
+func TestCapture_backfills_columns_that_were_added_meanwhile(t *testing.T) {
+	r, conn, client, c := wideRig(t)
 	for i, q := range []string{"ALTER TABLE wide ADD COLUMN late VARCHAR(60) NULL AFTER id", "ALTER TABLE wide DROP COLUMN b", "ALTER TABLE wide RENAME COLUMN a TO z"} {
 		localtest.Exec(t, r.DB, q)
 		r.fill(conn, 50+50*i, 100+50*i)
@@ -189,16 +196,7 @@ func TestCapture_backfills_columns_that_were_added_meanwhile(t *testing.T) {
 
 // TestCapture_stops_at_a_column_that_had_another_kind: what was written under it is not guessed at, and a backfill mends it.
 func TestCapture_stops_at_a_column_that_had_another_kind(t *testing.T) {
-	m := localtest.Shared(t)
-	r := ddlRig(t, m, localtest.Schema(t, m))
-	conn, err := r.DB.Conn(context.WithoutCancel(t.Context()))
-	r.Fatal(err)
-	defer conn.Close()
-	r.fill(conn, 1, 50)
-	r.Begin("canal")
-	client := r.Client()
-	c := newChecker("strata.wide", partitions)
-	r.until(c, client)
+	r, _, client, c := wideRig(t)
 	r.Off(func() {
 		for _, q := range []string{"ALTER TABLE wide ADD COLUMN k INT NULL", "UPDATE wide SET k=id*7 WHERE id>10", "ALTER TABLE wide MODIFY COLUMN k VARCHAR(60) NULL",
 			"UPDATE wide SET k=CONCAT('k:', id) WHERE id>5", "DELETE FROM wide WHERE id=7"} {
