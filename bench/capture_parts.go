@@ -215,7 +215,7 @@ func (c *captureRun) sourceApart(ctx context.Context, n *node.Node, load sysbenc
 	together, err := apart(ctx, c.v.stack.Live.PID())
 	if err == nil {
 		c.s.set("source", "live and its clients on core 0; its replica, Kafka and capture on the others, which are busy without them too, at the lowest priority; sharing_cores: all on all")
-		load.core, load.pairs = sourceCore, 3*load.pairs // one pair differs from the next by 15 %
+		load.core, load.pairs = ownCore, 3*load.pairs // one pair differs from the next by 15 %
 		var stop func()
 		if stop, err = keepBusy(); err == nil {
 			err = c.withAndWithout(ctx, n, "source", load, "")

@@ -15,8 +15,8 @@ import (
 	"strata/fault"
 )
 
-// The first core is the source's, the others everything else's: as on machines of their own.
-const sourceCore = "0"
+// The first core is one server's own, the others everything else's: as on machines of their own.
+const ownCore = "0"
 
 func otherCores() string { return "1-" + strconv.Itoa(runtime.NumCPU()-1) }
 
@@ -42,13 +42,13 @@ func apart(ctx context.Context, server int) (together func() error, err error) {
 	together = func() error { return each(func(int) string { return all }) }
 	return together, each(func(pid int) string {
 		if pid == server {
-			return sourceCore
+			return ownCore
 		}
 		return otherCores()
 	})
 }
 
-// keepBusy has every core but the source's busy with nothing, at the lowest priority, until stop is called: two cores of a virtual
+// keepBusy has every core but the first busy with nothing, at the lowest priority, until stop is called: two cores of a virtual
 // machine may be threads of one, and what such threads take from each other must be the same on both sides of a comparison.
 func keepBusy() (stop func(), err error) {
 	var idlers []*exec.Cmd

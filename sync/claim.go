@@ -144,7 +144,7 @@ func (c *claims) due(ctx context.Context, more <-chan time.Time) error {
 // After a refresh it asks for none for as long as that took, so that an index that is slow has time for documents, and more claims
 // share the next.
 func (s *Sync) claim(ctx context.Context, t *set, c *claims) error {
-	more := time.NewTimer(0)
+	more := time.NewTimer(claimEvery)
 	defer more.Stop()
 	for {
 		if err := c.due(ctx, more.C); err != nil {

@@ -18,12 +18,12 @@ import (
 )
 
 const (
-	// mostFetch is the size of a partition's fetch: some ten thousand records, so that a backlog is read at full speed.
-	mostFetch = 4 << 20
+	// mostFetch is the size of a partition's fetch: some thousands of records, so that a backlog is read at full speed.
+	mostFetch = 1 << 20
 	// leastFetch and allFetches bound it where there are many partitions: sarama has up to two fetches of each in memory, and
-	// what is fetched may be compressed to an eighth.
+	// what is fetched may be compressed to an eighth, and its records have as much again around them.
 	leastFetch = 64 << 10
-	allFetches = 12 << 20
+	allFetches = 4 << 20
 	// ahead is how many records of each partition are handed over before they are asked for.
 	ahead = 64
 )
