@@ -87,7 +87,7 @@ func (r *reader) fail(err error) {
 
 // place learns which GTID set the stream must reach so that it has seen the shard leave live.
 func (r *reader) place() bool {
-	k, err := r.o.cfg.Tables.Locked(r.ctx, r.d, r.holding.Shard.Table, nil)
+	k, err := r.o.cfg.Tables.Locked(r.ctx, r.d, r.holding.Shard.Table, nil, false)
 	if err != nil {
 		r.fail(err)
 		return false

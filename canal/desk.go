@@ -87,6 +87,9 @@ type RepairKey struct {
 	Version uint64 `json:"-"`
 }
 
+// byHand reports whether a person or the verifier has found that the index differs from the row's owner.
+func (k *RepairKey) byHand() bool { return k.Task == 0 }
+
 // Evidence is one line of the append-only log of what was done to the pipeline.
 type Evidence struct {
 	ID     int64     `json:"id"`
@@ -179,7 +182,7 @@ type Found struct {
 // Locked is what a repair read, and when: everything in After's set that concerns the rows is in what was read, and nothing
 // of Before's set is not.
 type Locked struct {
-	Before, After string  // GTID sets of the captured server
+	Before, After string  // GTID sets; the captured server has After
 	Found         []Found // by key
 	Form          *Form   // of the rows in Found; nil: the dataset's own columns
 }
@@ -192,6 +195,7 @@ type Tables interface {
 	// Chunk reads at most rows rows, or a few more than bytes bytes, of after < key <= to in the order of the primary key;
 	// "" is open.
 	Chunk(ctx context.Context, d *catalog.Dataset, h catalog.Holding, after, to catalog.Key, rows, bytes int) (Chunk, error)
-	// Locked reads the rows of one shard by key where they are now.
-	Locked(ctx context.Context, d *catalog.Dataset, shard string, keys []catalog.Key) (Locked, error)
+	// Locked reads the rows of one shard by key where they are now. owner: of a shard that live owns, on live itself where that
+	// can be, and not on the captured replica of it, which may differ.
+	Locked(ctx context.Context, d *catalog.Dataset, shard string, keys []catalog.Key, owner bool) (Locked, error)
 }

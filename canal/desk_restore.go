@@ -27,7 +27,7 @@ func (o *office) askPresent(ctx context.Context, lanes []*lane) (string, error) 
 		if len(shards) == 0 {
 			continue
 		}
-		k, err := o.cfg.Tables.Locked(ctx, l.d, shards[0].Holding.Shard.Table, nil)
+		k, err := o.cfg.Tables.Locked(ctx, l.d, shards[0].Holding.Shard.Table, nil, false)
 		return k.After, err
 	}
 	return "", nil // no table: nothing can have been sent

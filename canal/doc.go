@@ -62,7 +62,8 @@
 //
 // # Repair
 //
-// Keys that are due are read with a lock, with GTID sets from before and after; the stream's changes of them are recorded
+// Keys that are due are read with a lock, on the captured server, or on live itself what a person or the verifier has asked for
+// (package tables), with GTID sets from before and after; the stream's changes of them are recorded
 // from before that. When the stream has reached the set after, a row is sent, or its absence, unless the stream changed
 // the key after the set before: that image is newer. Rows that somebody holds wait. Keys leave the queue after a checkpoint.
 //

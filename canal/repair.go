@@ -68,10 +68,13 @@ func (o *office) round(ctx context.Context, keys []RepairKey) {
 	}) {
 		return
 	}
-	type group struct{ dataset, shard string }
+	type group struct {
+		dataset, shard string
+		byHand         bool
+	}
 	groups := map[group][]RepairKey{}
 	for _, k := range keys {
-		g := group{k.Dataset, k.Shard}
+		g := group{k.Dataset, k.Shard, k.byHand()}
 		groups[g] = append(groups[g], k)
 	}
 	for _, list := range groups {
@@ -111,7 +114,7 @@ func (o *office) read(ctx context.Context, keys []RepairKey) bool {
 	for i := range keys {
 		of[i] = keys[i].Key
 	}
-	found, err := o.cfg.Tables.Locked(ctx, r.l.d, keys[0].Shard, of)
+	found, err := o.cfg.Tables.Locked(ctx, r.l.d, keys[0].Shard, of, keys[0].byHand())
 	if err == nil && len(found.Found) != len(keys) {
 		err = fault.New(fault.Internal, "read rows for repair", "%d of %d", len(found.Found), len(keys))
 	}

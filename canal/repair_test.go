@@ -134,11 +134,11 @@ func TestRepair_gives_up_what_is_no_key_and_what_is_not_captured_and_repairs_the
 // picky refuses keys that are no number.
 type picky struct{ *canaltest.Tables }
 
-func (p *picky) Locked(ctx context.Context, d *catalog.Dataset, shard string, keys []catalog.Key) (canal.Locked, error) {
+func (p *picky) Locked(ctx context.Context, d *catalog.Dataset, shard string, keys []catalog.Key, owner bool) (canal.Locked, error) {
 	if slices.Contains(keys, "no key") {
 		return canal.Locked{}, fault.New(fault.Invalid, "read key", "no key")
 	}
-	return p.Tables.Locked(ctx, d, shard, keys)
+	return p.Tables.Locked(ctx, d, shard, keys, owner)
 }
 
 // slow is tables whose Locked answers only when it is let go.
@@ -149,8 +149,8 @@ type slow struct {
 	n     atomic.Int32
 }
 
-func (s *slow) Locked(ctx context.Context, d *catalog.Dataset, shard string, keys []catalog.Key) (canal.Locked, error) {
-	k, err := s.Tables.Locked(ctx, d, shard, keys)
+func (s *slow) Locked(ctx context.Context, d *catalog.Dataset, shard string, keys []catalog.Key, owner bool) (canal.Locked, error) {
+	k, err := s.Tables.Locked(ctx, d, shard, keys, owner)
 	if len(keys) > 0 && s.n.Add(1) == 1 {
 		close(s.asked)
 		select {

@@ -269,7 +269,7 @@ func (s *CaptureState) Whole(now time.Time) error {
 // Shards lists the dataset's physical tables with their owners and the servers' estimates of their rows.
 func (n *Node) Shards(ctx context.Context, d *catalog.Dataset) ([]canal.TableShard, error) {
 	here := func() *db.DB { return n.offline }
-	t, err := n.tables(here, here)
+	t, err := n.tables(here, here, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -278,8 +278,8 @@ func (n *Node) Shards(ctx context.Context, d *catalog.Dataset) ([]canal.TableSha
 }
 
 // tables reads rows of the captured server and of the archive for backfill and repair.
-func (n *Node) tables(captured, locks func() *db.DB) (*tables.Tables, error) {
-	return tables.New(tables.Config{Captured: captured, Locks: locks, Archives: map[catalog.Store]*db.DB{catalog.Archive: n.archive}, View: n.View, Now: n.now})
+func (n *Node) tables(captured, locks, live func() *db.DB) (*tables.Tables, error) {
+	return tables.New(tables.Config{Captured: captured, Locks: locks, Live: live, Archives: map[catalog.Store]*db.DB{catalog.Archive: n.archive}, View: n.View, Now: n.now})
 }
 
 // capturedTables is tables on the server that the source reads.
@@ -302,7 +302,18 @@ func (n *Node) capturedTables(ctx context.Context, source *binlog.Source) (*tabl
 		}
 		return d
 	}
-	return n.tables(captured, locks)
+	live := func() *db.DB {
+		if source.CurrentEndpoint().DSN == n.cfg.Live.DSN {
+			return nil
+		}
+		d, err := n.liveWriter(ctx)
+		if err != nil {
+			n.log.Warn("live is away, repairs read its replica", "err", err)
+			return nil
+		}
+		return d
+	}
+	return n.tables(captured, locks, live)
 }
 
 // CheckDDL says what capture will make of a script that is about to be run on live.

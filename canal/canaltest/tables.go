@@ -216,7 +216,7 @@ func idOfKey(k catalog.Key) int {
 }
 
 // Locked is part of canal.Tables.
-func (s *Tables) Locked(_ context.Context, d *catalog.Dataset, shard string, keys []catalog.Key) (canal.Locked, error) {
+func (s *Tables) Locked(_ context.Context, d *catalog.Dataset, shard string, keys []catalog.Key, _ bool) (canal.Locked, error) {
 	if err := s.fail("Locked", shard); err != nil {
 		return canal.Locked{}, err
 	}

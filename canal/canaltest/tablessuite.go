@@ -87,17 +87,17 @@ func TablesSuite(t *testing.T, c TablesCase) {
 	if _, err := c.Tables.Chunk(ctx, d, other, "", "", 5, 1<<20); !fault.Is(err, fault.Stale) {
 		t.Fatalf("Chunk of an epoch that is not the shard's: %v", err)
 	}
-	k, err := c.Tables.Locked(ctx, d, d.Table, []catalog.Key{"3", "77", "12"})
+	k, err := c.Tables.Locked(ctx, d, d.Table, []catalog.Key{"3", "77", "12"}, false)
 	if err != nil || len(k.Found) != 3 || k.Found[0].Row == nil || k.Found[0].Row.Text(1) != "v3" || k.Found[1].Row != nil || k.Found[1].Held ||
 		k.Found[2].Row == nil || k.Found[2].Row.Text(0) != "12" || k.Found[0].Holding != h {
 		t.Fatalf("Locked: %+v, %v", k, err)
 	}
-	before, err := c.Tables.Locked(ctx, d, d.Table, nil) // without keys: only where the server is
+	before, err := c.Tables.Locked(ctx, d, d.Table, nil, false) // without keys: only where the server is
 	if err != nil || len(before.Found) != 0 || before.After == "" {
 		t.Fatalf("Locked without keys: %+v, %v", before, err)
 	}
 	must(c.Write(ctx, 3, ""))
-	k, err = c.Tables.Locked(ctx, d, d.Table, []catalog.Key{"3"})
+	k, err = c.Tables.Locked(ctx, d, d.Table, []catalog.Key{"3"}, true)
 	if err != nil || k.Found[0].Row != nil || k.Found[0].Held {
 		t.Fatalf("Locked after a delete: %+v, %v", k, err)
 	}

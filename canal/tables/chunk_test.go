@@ -149,7 +149,7 @@ func TestChunk_of_composite_and_character_keys(t *testing.T) {
 					t.Fatalf("up to %q: %q", after, till)
 				}
 			}
-			found, err := r.tables.Locked(t.Context(), d, "k", want)
+			found, err := r.tables.Locked(t.Context(), d, "k", want, false)
 			must(t, err)
 			for i, f := range found.Found {
 				if f.Row == nil || catalog.KeyOf(f.Row, d.KeyIndexes()) != want[i] {
@@ -191,7 +191,7 @@ func TestRows_have_the_columns_of_their_table(t *testing.T) {
 		if c.Last != "3" {
 			t.Fatal(c.Last)
 		}
-		l, err := r.tables.Locked(t.Context(), d, "acct", []catalog.Key{"3", "77"})
+		l, err := r.tables.Locked(t.Context(), d, "acct", []catalog.Key{"3", "77"}, false)
 		must(t, err)
 		check(l.Form, l.Found[0].Row)
 		if l.Found[1].Row != nil || l.Found[1].Held || l.Found[0].Holding.Store != store {

@@ -23,6 +23,14 @@
 // between. Where a row of many is held, each is tried alone, and a few of those held are waited for, a second each
 // (MariaDB); the others are Held.
 //
+// What a person or the verifier wants repaired is read on live itself where a replica of it is captured: the index is proven
+// equal to live, and a row that was changed on live with sql_log_bin=0 is on no replica. The GTIDs of a replica's binlog are
+// live's, so the order stays: Before is live's, and says which changes of the stream are in what was read; then the replica
+// must get to where live was after the read, at most 5 s later; After is the replica's own set then, which the stream will
+// reach, while live's may have transactions that were never in the replica's binlog. Whatever was read is on the replica by
+// then, and in After. Where live is away, or the replica is too far behind, rows are read on the replica, as all that a task
+// wants is: live is spared, and has to be there for nothing.
+//
 // A shard that an archive owns is read there, in a snapshot that asserts the epoch; Before and After are the captured
 // server's. A row that live lacks while an archive owns its shard is therefore never called absent for live's sake.
 //

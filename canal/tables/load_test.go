@@ -136,7 +136,13 @@ func TestL2_a_chunk_is_of_its_heartbeat(t *testing.T) {
 
 // L2: what a repair reads lies between its two GTID sets, XA or not.
 func TestL2_a_locked_row_is_between_its_positions(t *testing.T) {
-	r := newRig(t, localtest.Shared(t), acct())
+	t.Run("of the captured server", func(t *testing.T) {
+		lockedBetween(t, newRig(t, localtest.Shared(t), acct()), false)
+	})
+	t.Run("of live, whose replica is captured", func(t *testing.T) { lockedBetween(t, newPair(t).rig, true) })
+}
+
+func lockedBetween(t *testing.T, r *rig, owner bool) {
 	r.fill(t, r.writer, plainRows)
 	from, err := db.GTIDPos(t.Context(), r.writer)
 	must(t, err)
@@ -147,9 +153,9 @@ func TestL2_a_locked_row_is_between_its_positions(t *testing.T) {
 	}
 	var rows []seen
 	held := 0
-	for i, deadline := 0, time.Now().Add(3*time.Second); time.Now().Before(deadline); i++ {
+	for i, deadline := 0, time.Now().Add(3*time.Second); time.Now().Before(deadline) || len(rows) < 20 && i < 1000; i++ {
 		keys := []catalog.Key{catalog.Key(strconv.Itoa(i % xaFrom)), catalog.Key(strconv.Itoa(xaFrom + i%(plainRows-xaFrom)))}
-		l, err := r.tables.Locked(t.Context(), r.d, "acct", keys)
+		l, err := r.tables.Locked(t.Context(), r.d, "acct", keys, owner)
 		must(t, err)
 		for _, f := range l.Found {
 			if f.Held {
@@ -231,7 +237,7 @@ func TestL7_reads_beside_DDL_are_stale_or_right(t *testing.T) {
 			}
 			whole++
 		}
-		l, err := r.tables.Locked(ctx, r.d, "acct", keys)
+		l, err := r.tables.Locked(ctx, r.d, "acct", keys, false)
 		if fine(err) {
 			n := 0
 			for _, f := range l.Found {

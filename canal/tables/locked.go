@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"strata/canal"
 	"strata/catalog"
@@ -16,11 +17,13 @@ import (
 
 const (
 	lockedRows = 500 // keys of one statement
-	waitedRows = 2   // keys that one call waits for, a second each
+	// noLiveFor is how long rows are read of the captured replica after it was too far behind live.
+	noLiveFor  = time.Minute
+	waitedRows = 2 // keys that one call waits for, a second each
 )
 
 // Locked is part of canal.Tables. Found is by key, in the order of keys.
-func (t *Tables) Locked(ctx context.Context, d *catalog.Dataset, shard string, keys []catalog.Key) (canal.Locked, error) {
+func (t *Tables) Locked(ctx context.Context, d *catalog.Dataset, shard string, keys []catalog.Key, owner bool) (canal.Locked, error) {
 	view, err := t.cfg.View(ctx, d)
 	if err != nil {
 		return canal.Locked{}, err
@@ -35,21 +38,58 @@ func (t *Tables) Locked(ctx context.Context, d *catalog.Dataset, shard string, k
 	if locks == nil {
 		return canal.Locked{}, fault.New(fault.Unavailable, "read rows of "+shard, "there is no connection to the captured server")
 	}
-	var out canal.Locked
-	if out.Before, err = db.GTIDPos(ctx, locks); err != nil {
+	if owner && h.Store == catalog.Live {
+		out, ok, err := t.lockedLive(ctx, locks, d, h, keys)
+		if ok || err != nil {
+			return out, err
+		}
+	}
+	return t.lockedOn(ctx, locks, d, h, keys)
+}
+
+// lockedLive reads rows of live itself where locks is a replica of it. ok is false where that can't be: live is away, or the replica
+// doesn't get to where live was within its time.
+func (t *Tables) lockedLive(ctx context.Context, locks *db.DB, d *catalog.Dataset, h catalog.Holding, keys []catalog.Key) (out canal.Locked, ok bool, err error) {
+	if t.cfg.Live == nil || t.cfg.Now().Before(time.Unix(0, t.noLive.Load())) {
+		return out, false, nil
+	}
+	if live := t.cfg.Live(); live != nil {
+		out, err = t.lockedOn(ctx, live, d, h, keys)
+		if err == nil {
+			ok, err = db.HasGTID(ctx, locks, out.After, t.cfg.ReplicaWait)
+		}
+	}
+	if fault.Is(err, fault.Unavailable) {
+		err = nil
+	}
+	switch {
+	case err != nil:
+		return canal.Locked{}, false, err
+	case !ok: // who comes next doesn't wait for either again
+		t.noLive.Store(t.cfg.Now().Add(noLiveFor).UnixNano())
+		return canal.Locked{}, false, nil
+	}
+	// The stream may never come to a place of live's, who has transactions from before its replica was made.
+	out.After, err = after(ctx, locks)
+	return out, err == nil, err
+}
+
+// lockedOn reads rows of the shard's owner, where on is live or the captured replica, with that server's positions around.
+func (t *Tables) lockedOn(ctx context.Context, on *db.DB, d *catalog.Dataset, h catalog.Holding, keys []catalog.Key) (out canal.Locked, err error) {
+	if out.Before, err = db.GTIDPos(ctx, on); err != nil {
 		return canal.Locked{}, err
 	}
 	var rows map[catalog.Key]*catalog.Row
 	held := map[catalog.Key]bool{}
 	if h.Store == catalog.Live {
-		rows, out.Form, err = t.locked(ctx, locks, d, h, keys, held)
+		rows, out.Form, err = t.locked(ctx, on, d, h, keys, held)
 	} else {
 		rows, out.Form, err = t.archived(ctx, d, h, keys)
 	}
 	if err != nil {
 		return canal.Locked{}, err
 	}
-	if out.After, err = after(ctx, locks); err != nil {
+	if out.After, err = after(ctx, on); err != nil {
 		return canal.Locked{}, err
 	}
 	out.Found = make([]canal.Found, len(keys))

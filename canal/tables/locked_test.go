@@ -31,7 +31,7 @@ func TestLocked(t *testing.T) {
 			}
 			look := func() []canal.Found {
 				t.Helper()
-				l, err := r.tables.Locked(t.Context(), r.d, "acct", keys)
+				l, err := r.tables.Locked(t.Context(), r.d, "acct", keys, false)
 				must(t, err)
 				if l.Before == "" || l.After == "" || len(l.Found) != len(keys) {
 					t.Fatalf("%q, %q, %d", l.Before, l.After, len(l.Found))
@@ -84,10 +84,10 @@ func TestLocked(t *testing.T) {
 				t.Fatalf("%+v", f)
 			}
 			for _, bad := range []catalog.Key{"x", "1,2", "007"} {
-				_, err := r.tables.Locked(t.Context(), r.d, "acct", []catalog.Key{"1", bad})
+				_, err := r.tables.Locked(t.Context(), r.d, "acct", []catalog.Key{"1", bad}, false)
 				kind(t, err, fault.Invalid)
 			}
-			_, err = r.tables.Locked(t.Context(), r.d, "nothing", keys)
+			_, err = r.tables.Locked(t.Context(), r.d, "nothing", keys, false)
 			kind(t, err, fault.NotFound)
 		})
 	}
@@ -105,7 +105,7 @@ func TestL5_a_row_of_an_archive_is_never_absent_for_live(t *testing.T) {
 	part(r.archiver, "owned", 1)
 	part(r.writer, "released", 1)
 	r.exec(t, r.writer, "DELETE FROM acct")
-	l, err := r.tables.Locked(t.Context(), r.d, "acct", []catalog.Key{"3", "99"})
+	l, err := r.tables.Locked(t.Context(), r.d, "acct", []catalog.Key{"3", "99"}, false)
 	must(t, err)
 	if f := l.Found[0]; f.Row == nil || f.Row.Text(1) != "5" || f.Holding.Store != catalog.Archive || f.Holding.Epoch != 1 || l.Found[1].Row != nil {
 		t.Fatalf("%+v", l.Found)
@@ -119,7 +119,7 @@ func TestL5_a_row_of_an_archive_is_never_absent_for_live(t *testing.T) {
 	t.Run("nor while the view is old", func(t *testing.T) {
 		old := catalog.Holding{Shard: r.d.ShardAt(0), Store: catalog.Live}
 		stale := newStale(t, r, old)
-		_, err := stale.Locked(t.Context(), r.d, "acct", []catalog.Key{"3"})
+		_, err := stale.Locked(t.Context(), r.d, "acct", []catalog.Key{"3"}, false)
 		kind(t, err, fault.Stale)
 		_, err = stale.Chunk(t.Context(), r.d, old, "", "", 10, 100)
 		kind(t, err, fault.Stale)
@@ -139,7 +139,7 @@ func TestL5_a_row_of_an_archive_is_never_absent_for_live(t *testing.T) {
 		done := make(chan error, 1)
 		go func() {
 			var err error
-			l, err = behind.Locked(t.Context(), r.d, "acct", []catalog.Key{"3"})
+			l, err = behind.Locked(t.Context(), r.d, "acct", []catalog.Key{"3"}, false)
 			done <- err
 		}()
 		localtest.Eventually(t, 30*time.Second, "the reader waits", func() (bool, error) {
@@ -178,7 +178,7 @@ func TestLocked_on_a_read_only_server(t *testing.T) {
 	r := newRig(t, m, acct())
 	r.fill(t, r.writer, 10)
 	r.exec(t, r.writer, "SET GLOBAL read_only=1")
-	l, err := r.tables.Locked(t.Context(), r.d, "acct", []catalog.Key{"3", "99"})
+	l, err := r.tables.Locked(t.Context(), r.d, "acct", []catalog.Key{"3", "99"}, false)
 	must(t, err)
 	if l.Found[0].Row == nil || l.Found[1].Row != nil {
 		t.Fatalf("%+v", l.Found)

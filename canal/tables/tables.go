@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"strata/canal"
@@ -17,12 +18,19 @@ import (
 // snapshotLimit is how long a snapshot may hold up DDL.
 const snapshotLimit = 5 * time.Second
 
+// replicaWait is longer than a replica that keeps up is behind, and short enough that repairs go on beside one that doesn't.
+const replicaWait = 5 * time.Second
+
 // Config is what Tables needs.
 type Config struct {
 	// Captured is the server that the stream reads now, as a Reader.
 	Captured func() *db.DB
 	// Locks is the same server as a Writer, whose sessions may lock rows. Nothing is written, so a read-only replica will do.
 	Locks func() *db.DB
+	// Live is live itself, as a Writer, where Locks may be a replica of it; nil, or nil of it: there is no other than Locks.
+	Live func() *db.DB
+	// ReplicaWait is how long the captured replica may take to get to where live was. 0: 5 s.
+	ReplicaWait time.Duration
 	// Archives are the archives, as Readers.
 	Archives map[catalog.Store]*db.DB
 	// View asks every store who owns the dataset's shards.
@@ -36,6 +44,7 @@ type Config struct {
 type Tables struct {
 	cfg Config
 
+	noLive atomic.Int64 // until then live itself isn't asked, Unix time in ns
 	mu     sync.Mutex
 	parked map[place]*cursor // between two chunks
 	shapes map[place]shape   // of tables that have other columns than their dataset
@@ -65,6 +74,9 @@ func New(cfg Config) (*Tables, error) {
 	}
 	if cfg.SnapshotLimit <= 0 {
 		cfg.SnapshotLimit = snapshotLimit
+	}
+	if cfg.ReplicaWait <= 0 {
+		cfg.ReplicaWait = replicaWait
 	}
 	return &Tables{cfg: cfg, parked: map[place]*cursor{}}, nil
 }

@@ -29,7 +29,7 @@
 // until none became equal for Patience: open, and the finding says what to do. Keys are queued in batches of at most some
 // thousand, each waited for before the next span, unless a first batch has shown that nobody repairs. What a leader can't mend
 // stays open: documents of a shard that nobody owns, a document with an id of its own (named by it; the verifier sees when
-// somebody has taken it out), and a row that the captured replica has otherwise than its owner.
+// somebody has taken it out), and, while the leader can't read live itself, a row that its captured replica has otherwise.
 //
 // # All the time
 //

@@ -81,8 +81,8 @@ func (l *looker) await(ctx context.Context, list []*diff) error {
 	}
 	for _, x := range left {
 		if x.resent {
-			x.Hint = "the leader sent it anew, and it differs still: the server that is captured has another row than its owner; " +
-				"was one changed with sql_log_bin=0? mend the replica"
+			x.Hint = "the leader sent it anew, and it differs still: it was read on the captured replica, which has another row than its owner, because " +
+				"live was away or the replica too far behind it; the next pass tries again. Was the row changed with sql_log_bin=0? mend the replica"
 			continue
 		}
 		x.Hint = "its repair is queued, and was not seen within " + l.v.cfg.Patience.String() + ": `strata canal status` shows who leads and what waits"

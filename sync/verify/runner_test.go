@@ -356,7 +356,7 @@ func TestRunner_names_a_replica_that_differs(t *testing.T) {
 	cfg.Patience = time.Millisecond
 	p.ok(p.runs(cfg, 1))
 	for name, f := range p.findings() {
-		if name != "entry_202611/-2,3" || f.State != verify.Open || !strings.Contains(f.Hint, "the server that is captured has another row") {
+		if name != "entry_202611/-2,3" || f.State != verify.Open || !strings.Contains(f.Hint, "the captured replica, which has another row") {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}
