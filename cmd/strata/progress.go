@@ -99,7 +99,11 @@ func (t *Task) Set(done, total int64) {
 		return
 	}
 	t.last = time.Now()
-	fmt.Fprintf(t.p.out, "  %-28s %d / %d  %s  %s\n", t.name, t.done, t.total, rate(t.done, time.Since(t.began)), eta(t.done, t.total, time.Since(t.began)))
+	of := ""
+	if t.total > 0 {
+		of = fmt.Sprintf(" / %d", t.total)
+	}
+	fmt.Fprintf(t.p.out, "  %-28s %d%s  %s  %s\n", t.name, t.done, of, rate(t.done, time.Since(t.began)), eta(t.done, t.total, time.Since(t.began)))
 }
 
 // left is eta for a bar's own goroutine.
