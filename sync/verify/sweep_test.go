@@ -114,7 +114,7 @@ func (f *shelf) load(rt *rapid.T, p *post, d *catalog.Dataset) {
 		row := entry(account, 1, rapid.IntRange(1, 1000).Draw(rt, "amount"))
 		doc := p.doc("entry_202611", row, rapid.Bool().Draw(rt, "deleted"))
 		f.docs[part] = append(f.docs[part], doc)
-		if rapid.IntRange(0, 9).Draw(rt, "letter") == 0 {
+		if rapid.IntRange(0, 3).Draw(rt, "letter") == 0 {
 			f.letters = append(f.letters, doc) // it is not applied
 			continue
 		}
