@@ -136,12 +136,12 @@ func (st *stage) measureVerify(ctx context.Context, n *node.Node, t target, mode
 }
 
 // besides are the loads of a round, with a verifier or without: with both between two without one, so that what grows with the
-// rows counts for both.
+// rows counts for both; eight, since one differs from the next by a fifth.
 func (s *Session) besides() []bool {
 	if s.Quick {
 		return []bool{false, true}
 	}
-	return []bool{false, true, true, false}
+	return []bool{false, true, true, false, false, true, true, false}
 }
 
 // verifyBeside loads rows beside a throttled verifier, and without one.

@@ -156,7 +156,7 @@ func appendJSONValue(into *Row, c *Column, v []byte) error {
 	if !c.Type.Kind.Numeric() {
 		return fault.New(fault.Invalid, "", "column %s: a number instead of a string", c.Name)
 	}
-	if k := c.Type.Kind; k != Float && k != Double && bytes.ContainsAny(v, ".eE") {
+	if k := c.Type.Kind; k != Float && k != Double && !isInteger(v) {
 		return fault.New(fault.Invalid, "", "column %s: %q is no integer", c.Name, v)
 	}
 	if c.Type.Kind == Year && len(v) < 4 && v[0] != '-' {
@@ -167,6 +167,16 @@ func appendJSONValue(into *Row, c *Column, v []byte) error {
 	}
 	into.Append(v)
 	return nil
+}
+
+// isInteger reports whether a well-formed number is one without a fraction or an exponent.
+func isInteger(v []byte) bool {
+	for _, c := range v {
+		if c == '.' || c == 'e' || c == 'E' {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *jsonScanner) bad(what string) error {

@@ -355,7 +355,7 @@ func (c *Config) defaults() {
 	}
 	c.Kafka.defaults()
 	c.Capture.defaults(c.Data)
-	c.Verify.defaults()
+	c.Verify.defaults(c.HeartbeatMs)
 	for _, scheme := range []*catalog.Scheme{&c.TransferShards, &c.EntryShards} {
 		if len(*scheme) == 0 {
 			*scheme = catalog.Scheme{{From: catalog.MinInstant, Interval: catalog.Monthly}}

@@ -18,9 +18,10 @@ type Verify struct {
 	Mode string `yaml:"mode,omitempty"`
 	// Sample: in mode fast one of so many rows is compared cell by cell, other ones in each pass. Default 100.
 	Sample int `yaml:"sample,omitempty"`
-	// RowsPerSecond bounds what is read of live and archive. Default 10000.
+	// RowsPerSecond bounds what is read of live and archive; it is less where that takes more than a tenth of the time. Default 10000.
 	RowsPerSecond int `yaml:"rows_per_second,omitempty"`
-	// MaxLagMs: nothing is read while a dataset's watermark is older, milliseconds. Default 10000.
+	// MaxLagMs: nothing is read while a dataset's watermark is older, milliseconds: what the pipeline has no time for comes before
+	// proof. A watermark that is not behind is up to a heartbeat old. Default: heartbeat_ms and a second.
 	MaxLagMs int `yaml:"max_lag_ms,omitempty"`
 	// SweepDays is how old the tombstone of a deleted row must be before it may be removed. Default 7.
 	SweepDays int `yaml:"sweep_days,omitempty"`
@@ -29,7 +30,7 @@ type Verify struct {
 // leastEvery bounds how often a pass may begin.
 const leastEvery = time.Second
 
-func (c *Verify) defaults() {
+func (c *Verify) defaults(heartbeatMs int) {
 	if c.Every == "" {
 		c.Every = "1h"
 	}
@@ -47,7 +48,7 @@ func (c *Verify) defaults() {
 	}
 	def(&c.Sample, 100)
 	def(&c.RowsPerSecond, 10_000)
-	def(&c.MaxLagMs, 10_000)
+	def(&c.MaxLagMs, heartbeatMs+1000)
 	def(&c.SweepDays, 7)
 }
 

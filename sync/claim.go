@@ -2,6 +2,8 @@ package syncer
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,7 +18,9 @@ const (
 	// to claimLast: more helps nobody there. After each refresh an index has a segment more, in which it looks for every later
 	// document's id, and which it merges.
 	claimEvery = time.Second
-	claimLast  = 10 * time.Second
+	claimLast  = 30 * time.Second
+	// claimFirst is how long the first claim may wait: a process that is ended again and again must get on all the same.
+	claimFirst = 5 * time.Second
 	// mostUnclaimed is how many claims of a partition may wait before it waits itself: so much is applied again after a crash.
 	mostUnclaimed = 32
 )
@@ -48,6 +52,7 @@ type claims struct {
 	waiting map[int32]claim
 	taken   map[int32]bool // partitions whose claims are being written
 	soon    bool           // somebody has read all that there is, or waits
+	busy    int            // partitions that have a batch in hand
 }
 
 func newClaims() *claims {
@@ -71,6 +76,40 @@ func (c *claims) update(ctx context.Context, f func() (done bool)) error {
 		}
 		select {
 		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// begin says that a partition has a batch in hand, until the function that it returns is called.
+func (c *claims) begin() (end func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy++
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.busy--; c.busy == 0 {
+			close(c.changed)
+			c.changed = make(chan struct{})
+		}
+	}
+}
+
+// rest waits until a pause is over, or until nobody has anything in hand for which the index would need it.
+func (c *claims) rest(ctx context.Context, pause <-chan time.Time) error {
+	for {
+		c.mu.Lock()
+		idle, changed := c.soon && c.busy == 0, c.changed
+		c.mu.Unlock()
+		if idle {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-pause:
+			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -121,36 +160,49 @@ func (c *claims) written() {
 	c.changed = make(chan struct{})
 }
 
-// due waits until something is to be claimed: at once where somebody waits for it, else when there was time for more to come.
-func (c *claims) due(ctx context.Context, more <-chan time.Time) error {
-	for late := false; ; {
+// due waits until something is to be claimed: at once where somebody waits for it, else (late) when there was time for more to
+// come.
+func (c *claims) due(ctx context.Context, more <-chan time.Time) (late bool, err error) {
+	for {
 		c.mu.Lock()
 		soon, some, changed := c.soon, len(c.waiting) > 0, c.changed
 		c.mu.Unlock()
 		if some && (soon || late) {
-			return nil
+			return !soon, nil
 		}
 		select {
 		case <-changed:
 		case <-more:
 			late = true
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		}
 	}
 }
 
+// all are those that wait.
+func (c *claims) all() []claim {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Values(c.waiting))
+}
+
 // claim writes what the partitions of a dataset claim, during one try: takes what waits, refreshes, and writes the watermarks.
 // After a refresh it asks for none for as long as that took, so that an index that is slow has time for documents, and more claims
-// share the next.
+// share the next; unless there are no documents.
 func (s *Sync) claim(ctx context.Context, t *set, c *claims) error {
 	more := time.NewTimer(claimEvery)
 	defer more.Stop()
-	for {
-		if err := c.due(ctx, more.C); err != nil {
+	for first := true; ; first = false {
+		late, err := c.due(ctx, more.C)
+		if err != nil {
 			return err
 		}
 		began := s.cfg.Now()
+		if wait := min(pace(c.all(), catalog.At(began)), claimFirst) - claimEvery; first && late && wait > 0 {
+			more.Reset(wait)
+			continue
+		}
 		taken := c.take()
 		if err := s.step("sync.refresh", "sync.refreshed", func() error { return t.index.Refresh(ctx, t.d.Name) }); err != nil {
 			return err
@@ -165,10 +217,8 @@ func (s *Sync) claim(ctx context.Context, t *set, c *claims) error {
 		}
 		c.written()
 		more.Reset(s.left(began, took, took))
-		select {
-		case <-more.C:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := c.rest(ctx, more.C); err != nil {
+			return err
 		}
 		more.Reset(s.left(began, 0, pace(taken, catalog.At(began))))
 	}

@@ -169,10 +169,65 @@ func TestL9_a_partition_waits_where_too_much_is_not_claimed(t *testing.T) {
 	}
 }
 
+// A batch that a slow fetch has cut short is not the end of what there is: a refresh for each of those would cost a backlog more
+// than its documents.
+func TestPartition_knows_the_end_of_what_there_is(t *testing.T) {
+	d := entries()
+	s, err := New(Config{Index: &countedIndex{}, Feed: newMemFeed(d), Datasets: []*catalog.Dataset{d}, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		records int
+		bytes   int
+		behind  int64
+		want    bool
+	}{
+		{1, 10, 0, true},
+		{1, 10, batchRecords - 1, true}, // it goes on as fast as it comes
+		{1, 10, batchRecords, false},
+		{batchRecords - 1, 10, 1 << 40, false},
+		{batchRecords, 10, 0, false}, // the next look tells
+		{2, s.budget.batchBytes, 0, false},
+	} {
+		p := newPartition(s, s.sets[0], index.Watermark{}, newClaims())
+		p.records, p.behind = make([]canal.Record, c.records), c.behind
+		p.records[0].Value = make([]byte, c.bytes)
+		if got := p.atHead(); got != c.want {
+			t.Errorf("%d records of %d bytes, %d more behind them: %t", c.records, c.bytes, c.behind, got)
+		}
+	}
+}
+
+// After a refresh the index is left alone for a while, unless nobody has anything for it.
+func TestClaims_rest_while_there_are_documents(t *testing.T) {
+	c := newClaims()
+	end := c.begin()
+	if err := c.hand(t.Context(), marked(0, 1), true); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := c.rest(ctx, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("no rest while a batch is in hand: %v", err)
+	}
+	over := make(chan time.Time)
+	close(over)
+	if err := c.rest(t.Context(), over); err != nil {
+		t.Errorf("a rest that is over: %v", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.rest(t.Context(), nil) }()
+	end()
+	if err := <-done; err != nil {
+		t.Errorf("a rest that nobody needs: %v", err)
+	}
+}
+
 func TestPace(t *testing.T) {
 	now := catalog.At(time.Now())
 	for behind, want := range map[time.Duration]time.Duration{
-		-time.Hour: time.Second, 0: time.Second, 10 * time.Second: time.Second, 30 * time.Second: 3 * time.Second, time.Hour: 10 * time.Second,
+		-time.Hour: time.Second, 0: time.Second, 10 * time.Second: time.Second, 30 * time.Second: 3 * time.Second, 4 * time.Minute: 24 * time.Second, time.Hour: 30 * time.Second,
 	} {
 		before := []claim{{frozen: "a gap"}, {made: []catalog.Instant{1, now - catalog.Instant(behind.Microseconds())}}}
 		if got := pace(before, now); got != want {

@@ -18,8 +18,9 @@
 //     applied and a refresh that began after that has returned. Its version is the mark's, so an older one never replaces it.
 //   - One refresh serves all claims that its dataset's partitions have handed in before it begins; those that come while it goes
 //     on wait for the next. A partition that has read all that there is, is claimed at once, but an index rests between two
-//     refreshes for as long as the last took; one with a backlog once a second, or after a tenth of the time that it is behind,
-//     up to 10 s, and it waits itself when 32 batches are not claimed.
+//     refreshes for as long as the last took, while there are documents for it; one with a backlog once a second, or after a tenth
+//     of the time that it is behind, up to 30 s (the first time up to 5, so that a process that is ended again and again gets on),
+//     and it waits itself when 32 batches are not claimed.
 //   - Offsets are committed to Kafka last, for people and lag tools. On a start the watermark says where to read on: the
 //     index is the truth.
 //

@@ -36,6 +36,9 @@ type Stream interface {
 	// returns dst; it blocks until there is one or ctx ends. The records' memory is the caller's. Errors are as Open's, and
 	// fault.Invalid for a record without strata's headers; after one the stream is at its end.
 	Next(ctx context.Context, b Batch, dst []canal.Record) ([]canal.Record, error)
+	// Behind is how many records the topic has after the last one that Next returned, as far as is known without asking; those that
+	// Kafka leaves out may be counted.
+	Behind() int64
 	// Close ends the stream. Idempotent.
 	Close() error
 }

@@ -134,6 +134,12 @@ func (s *memStream) Next(ctx context.Context, b Batch, dst []canal.Record) ([]ca
 	return dst, nil
 }
 
+func (s *memStream) Behind() int64 {
+	s.f.mu.Lock()
+	defer s.f.mu.Unlock()
+	return int64(len(s.f.topics[s.dataset][s.partition])) - s.next
+}
+
 func (s *memStream) Close() error { return nil }
 
 // leader writes records as canal's leader does.

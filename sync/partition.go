@@ -40,6 +40,7 @@ type partition struct {
 	last    canal.Header // of the last record taken: its version orders what is written about it
 	decode  *Decoder
 	records []canal.Record
+	behind  int64 // so many records stand in the topic after these
 	docs    []index.Document
 	of      []int // the docs' records
 	refused []refusal
@@ -142,10 +143,12 @@ func (p *partition) batch(ctx context.Context, stream Stream) error {
 		return err
 	}
 	defer release()
+	defer p.claims.begin()()
 	p.records, err = stream.Next(ctx, Batch{Records: batchRecords, Bytes: p.s.budget.batchBytes, Linger: batchLinger}, p.records[:0])
 	if err != nil {
 		return err
 	}
+	p.behind = stream.Behind()
 	if err := p.take(ctx); err != nil {
 		return err
 	}
@@ -282,7 +285,8 @@ func (p *partition) flush(ctx context.Context) error {
 // hand gives in what may be claimed of the batch, once it is refreshed.
 func (p *partition) hand(ctx context.Context) error {
 	missing := p.tally.frozen
-	if len(p.marks) == 0 && (missing == "" || missing == p.said) {
+	news := missing != "" && missing != p.said
+	if len(p.marks) == 0 && !news {
 		return nil
 	}
 	p.said = missing
@@ -290,16 +294,20 @@ func (p *partition) hand(ctx context.Context) error {
 	for _, m := range p.marks {
 		c.w, c.made = m.w, append(c.made, m.at)
 	}
-	return p.claims.hand(ctx, c, !p.full())
+	return p.claims.hand(ctx, c, p.atHead() || news)
 }
 
-// full reports whether the batch is as large as one may be: there is more to read at once.
-func (p *partition) full() bool {
+// atHead reports whether the batch is the last one that there is, for now. One that is not full may not be: a fetch that takes
+// longer than the linger cuts a batch short.
+func (p *partition) atHead() bool {
+	if p.behind >= batchRecords {
+		return false
+	}
 	size := 0
 	for i := range p.records {
 		size += len(p.records[i].Value)
 	}
-	return len(p.records) >= batchRecords || size >= p.s.budget.batchBytes
+	return len(p.records) < batchRecords && size < p.s.budget.batchBytes
 }
 
 func (p *partition) applyDocs(ctx context.Context) error {

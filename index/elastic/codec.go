@@ -216,48 +216,79 @@ func encodeDate(t catalog.Type, s string) (value, fit) {
 }
 
 // encodeCell is encode for what is stored: a date of another precision, which an image of a time before its column was
-// changed has, counts as the date that it is.
+// changed has, counts as the date that it is. It is on the way of every document, so it makes no text of what is a number.
 func (f *field) encodeCell(cell []byte) (value, bool) {
-	s := string(cell)
-	if k := f.t.Kind; k == catalog.DateTime || k == catalog.Timestamp {
-		if len(s) < 19 || len(s) > len(zeroTime) || len(s) == 20 {
+	switch f.t.Kind {
+	case catalog.DateTime, catalog.Timestamp:
+		if len(cell) < 19 || len(cell) > len(zeroTime) || len(cell) == 20 {
 			return value{}, false
 		}
-		code, ok := dayCode(s, ' ')
+		code, ok := dayCode(cell, ' ')
 		return number(code), ok
+	case catalog.Date:
+		if len(cell) == 10 {
+			code, ok := dayCode(cell, ' ')
+			return number(code), ok
+		}
+	case catalog.Int, catalog.Uint, catalog.Year:
+		if n, ok := shortInteger(cell); ok && f.form == asLong {
+			return number(n), true
+		}
 	}
-	v, how := f.encode(s)
+	v, how := f.encode(string(cell))
 	return v, how == exact
 }
 
-// dayCode reads 2006-01-02 15:04:05.000000 or its beginning.
-func dayCode(s string, sep byte) (int64, bool) {
-	var buf [len(zeroTime)]byte
-	copy(buf[:], zeroTime)
-	copy(buf[:], s)
-	b := buf[:]
-	for i, c := range []byte(zeroTime) {
-		want := c
-		if i == 10 && len(s) > 10 {
-			want = sep
-		}
-		if c == '0' && (b[i] < '0' || b[i] > '9') || c != '0' && b[i] != want {
+// shortInteger reads up to 18 digits, which no 64 bits are too few for, with a sign or without; not ok: encodeInteger knows.
+func shortInteger(cell []byte) (n int64, ok bool) {
+	digits := cell
+	if len(cell) > 0 && cell[0] == '-' {
+		digits = cell[1:]
+	}
+	if len(digits) == 0 || len(digits) > 18 {
+		return 0, false
+	}
+	for _, c := range digits {
+		if c < '0' || c > '9' {
 			return 0, false
 		}
+		n = n*10 + int64(c-'0')
 	}
-	n := func(from, to int) int64 {
-		var v int64
-		for _, c := range b[from:to] {
-			v = v*10 + int64(c-'0')
+	if len(digits) < len(cell) {
+		n = -n
+	}
+	return n, true
+}
+
+// dayCode reads 2006-01-02 15:04:05.000000 or its beginning: the date alone, or all up to a second or one of its digits.
+func dayCode[T string | []byte](s T, sep byte) (int64, bool) {
+	ok := s[4] == '-' && s[7] == '-'
+	n := func(from, to int) (v int64) {
+		for i := from; i < to; i++ {
+			c := s[i] - '0'
+			ok = ok && c <= 9
+			v = v*10 + int64(c)
 		}
 		return v
 	}
-	mo, d, h, mi, sec := n(5, 7), n(8, 10), n(11, 13), n(14, 16), n(17, 19)
-	if mo > 12 || d > 31 || h > 23 || mi > 59 || sec > 59 {
+	y, mo, d := n(0, 4), n(5, 7), n(8, 10)
+	var h, mi, sec, micros int64
+	if len(s) > 10 {
+		ok = ok && s[10] == sep && s[13] == ':' && s[16] == ':'
+		h, mi, sec = n(11, 13), n(14, 16), n(17, 19)
+	}
+	if len(s) > 19 {
+		ok = ok && s[19] == '.'
+		micros = n(20, len(s))
+		for i := len(s); i < len(zeroTime); i++ {
+			micros *= 10
+		}
+	}
+	if !ok || mo > 12 || d > 31 || h > 23 || mi > 59 || sec > 59 {
 		return 0, false
 	}
-	code := (n(0, 4)*13+mo)*32 + d
-	return (((code*24+h)*60+mi)*60+sec)*1_000_000 + n(20, 26), true
+	code := (y*13+mo)*32 + d
+	return (((code*24+h)*60+mi)*60+sec)*1_000_000 + micros, true
 }
 
 // isLong reports whether a text may be more than a keyword holds.

@@ -56,6 +56,8 @@ type Index struct {
 	mu       sync.Mutex
 	datasets map[string]*dataset
 	closed   bool
+
+	batches sync.Pool // of *batch, to be used again
 }
 
 var _ index.Index = (*Index)(nil)

@@ -33,13 +33,14 @@ const (
 // field is a column in the index.
 type field struct {
 	name  string
+	key   string // name as a key of JSON: "name":
 	t     catalog.Type
 	form  form
 	words bool // its words are under _strata.words
 }
 
 func fieldOf(c catalog.Column) field {
-	f := field{name: c.Name, t: c.Type}
+	f := field{name: c.Name, key: string(catalog.AppendJSONString(nil, c.Name)) + ":", t: c.Type}
 	wide := c.Type.Size == 0 || c.Type.Size >= 8
 	switch c.Type.Kind {
 	case catalog.Year:

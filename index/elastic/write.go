@@ -25,18 +25,44 @@ type item struct {
 	from, to int // its two lines in batch.text
 }
 
-// batch is one Apply.
+// batch is one Apply. Its memory is the next one's.
 type batch struct {
 	ds    *dataset
 	docs  []index.Document
 	out   []index.Outcome
 	text  []byte
 	items []item
+	head  []byte // how the first line of a document of the shard begins
+	of    *shard // head's
 	// scratch, reused from document to document
 	row   catalog.Row
 	keys  []byte
 	words []byte
 	hash  []byte
+}
+
+// maxKept is how much text of a batch is kept for the next one.
+const maxKept = 8 << 20
+
+func (x *Index) batch(ds *dataset, docs []index.Document) *batch {
+	b, ok := x.batches.Get().(*batch)
+	if !ok {
+		b = &batch{}
+	}
+	b.ds, b.docs, b.out = ds, docs, make([]index.Outcome, len(docs))
+	size := 0
+	for i := range docs {
+		size += len(docs[i].After) + 600
+	}
+	b.text, b.items = slices.Grow(b.text[:0], size), b.items[:0]
+	return b
+}
+
+func (x *Index) release(b *batch) {
+	clear(b.items)
+	if b.ds, b.docs, b.out, b.of = nil, nil, nil, nil; cap(b.text) <= maxKept {
+		x.batches.Put(b)
+	}
 }
 
 // Apply fulfils index.Writer.
@@ -49,12 +75,8 @@ func (x *Index) Apply(ctx context.Context, dataset string, docs []index.Document
 	if err != nil {
 		return nil, err
 	}
-	b := &batch{ds: ds, docs: docs, out: make([]index.Outcome, len(docs))}
-	size := 0
-	for i := range docs {
-		size += len(docs[i].After) + 400
-	}
-	b.text = make([]byte, 0, size)
+	b := x.batch(ds, docs)
+	defer x.release(b)
 	shards := map[string]*shard{}
 	for i := range docs {
 		if err := b.check(&docs[i]); err != nil {
@@ -155,10 +177,12 @@ func (ds *dataset) rowOfKey(key catalog.Key, row *catalog.Row) error {
 func (b *batch) encode(i int, s *shard) error {
 	doc := &b.docs[i]
 	it := item{at: i, shard: s, id: docID(doc.ID()), version: doc.Version, from: len(b.text)}
+	if s != b.of {
+		b.head = catalog.AppendJSONString(append(b.head[:0], `{"index":{"_index":`...), write(s.index))
+		b.head, b.of = append(b.head, `,"_id":`...), s
+	}
 	dst := b.text
-	dst = append(dst, `{"index":{"_index":`...)
-	dst = catalog.AppendJSONString(dst, write(s.index))
-	dst = append(dst, `,"_id":`...)
+	dst = append(dst, b.head...)
 	dst = catalog.AppendJSONString(dst, it.id)
 	dst = append(dst, `,"version_type":"external","version":`...)
 	dst = strconv.AppendUint(dst, uint64(doc.Version), 10)
@@ -196,8 +220,7 @@ func (b *batch) appendKeyColumns(dst []byte) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = catalog.AppendJSONString(dst, b.ds.fields[k].name)
-		dst = append(dst, ':')
+		dst = append(dst, b.ds.fields[k].key...)
 		dst = catalog.AppendJSONCell(dst, b.ds.fields[k].t, b.row.Cell(k))
 	}
 	return dst
@@ -246,10 +269,7 @@ func (b *batch) appendOwn(dst []byte, doc *index.Document) ([]byte, error) {
 		if !f.keyed() {
 			continue
 		}
-		b.keys = append(b.keys, ',')
-		b.keys = catalog.AppendJSONString(b.keys, f.name)
-		b.keys = append(b.keys, ':')
-		b.keys = v.appendTo(b.keys)
+		b.keys = v.appendTo(append(append(b.keys, ','), f.key...))
 	}
 	for i, name := range long {
 		if i == 0 {
@@ -273,9 +293,7 @@ func (b *batch) appendOwn(dst []byte, doc *index.Document) ([]byte, error) {
 
 // appendWords adds a column's words to b.words. They need no escaping: letters, digits, marks and spaces.
 func (b *batch) appendWords(f *field, cell []byte) {
-	b.words = append(b.words, ',')
-	b.words = catalog.AppendJSONString(b.words, f.name)
-	b.words = append(b.words, `:"`...)
+	b.words = append(append(append(b.words, ','), f.key...), '"')
 	b.words = append(catalog.AppendWords(b.words, cell), '"')
 }
 

@@ -29,6 +29,7 @@ func (idle) Wait(ctx context.Context) error {
 func (i idle) Next(ctx context.Context, _ syncer.Batch, dst []canal.Record) ([]canal.Record, error) {
 	return dst, i.Wait(ctx)
 }
+func (idle) Behind() int64                                  { return 0 }
 func (idle) Close() error                                   { return nil }
 func (idle) Ensure(context.Context, *catalog.Dataset) error { return nil }
 

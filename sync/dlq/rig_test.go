@@ -69,6 +69,8 @@ func (s *sinkStream) Next(ctx context.Context, _ syncer.Batch, dst []canal.Recor
 	return dst, err
 }
 
+func (*sinkStream) Behind() int64 { return 0 }
+
 func (s *sinkStream) Close() error { return nil }
 
 // picky is an index that refuses some rows for a while.

@@ -196,6 +196,9 @@ func (s *stream) Wait(ctx context.Context) (err error) {
 	return err
 }
 
+// Behind fulfils syncer.Stream, by the last fetch.
+func (s *stream) Behind() int64 { return max(s.pc.HighWaterMarkOffset()-s.next, 0) }
+
 // message takes the next message; nil when linger ends.
 func (s *stream) message(ctx context.Context, linger <-chan time.Time) (*sarama.ConsumerMessage, error) {
 	select {

@@ -150,6 +150,9 @@ func TestFeed(t *testing.T) {
 			if b.ok(err); rs[0].Offset != want {
 				t.Errorf("offset %d, want %d", rs[0].Offset, want)
 			}
+			if last := rs[len(rs)-1].Offset; s.Behind() != 4-last {
+				t.Errorf("%d records after offset %d of 4", s.Behind(), last)
+			}
 		}
 		if st := b.feed.Stats(); len(st.Partitions) != 1 {
 			t.Errorf("%+v", st.Partitions)

@@ -9,12 +9,20 @@ import (
 	"strata/index"
 )
 
+// awaitFirst and awaitLast are between two looks at the watermarks: soon for an index that is not behind, and seldom for one that
+// has enough to do.
+const (
+	awaitFirst = 5 * time.Millisecond
+	awaitLast  = 100 * time.Millisecond
+)
+
 // awaitIndex asks for the watermarks until all partitions are at the heartbeat.
 func awaitIndex(ctx context.Context, x index.Reader, d *catalog.Dataset, beat uint64, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
+	wait := awaitFirst
+	look := time.NewTimer(wait)
+	defer look.Stop()
 	for {
 		marks, err := x.Watermarks(ctx, d.Name)
 		if err != nil {
@@ -33,7 +41,9 @@ func awaitIndex(ctx context.Context, x index.Reader, d *catalog.Dataset, beat ui
 			return nil
 		}
 		select {
-		case <-tick.C:
+		case <-look.C:
+			wait = min(2*wait, awaitLast)
+			look.Reset(wait)
 		case <-ctx.Done():
 			return fault.New(fault.KindOf(ctx.Err()), "wait for index of "+d.Name, "%d partitions are behind heartbeat %d: %w", behind, beat, ctx.Err()).
 				WithHint("are canal and sync running? `strata sync status` shows how far the index is")

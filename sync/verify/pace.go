@@ -13,6 +13,8 @@ const (
 	// A span of a throttled verifier is two seconds' worth of rows: each costs a snapshot and a heartbeat.
 	spanSeconds = 2
 	leastSpan   = 500
+	// A throttled verifier is at work one part in workPart of the time: where servers are busy, each row takes longer.
+	workPart = 10
 	// lagLook is between two looks at a lag that is too high.
 	lagLook = time.Second
 	// lagPatience is how long one dataset's lag may hold up the others.
@@ -27,16 +29,22 @@ func (g *reign) spanRows() int {
 	return min(max(spanSeconds*g.cfg.RowsPerSecond, leastSpan), statementRows)
 }
 
-// pace waits until what was read is no more than the bound allows. No snapshot is open meanwhile.
-func (g *reign) pace(ctx context.Context, rows int64) error {
+// pace waits until what was read is no more than the bound allows, and until the work was no more than its part of the time. No
+// snapshot is open meanwhile.
+func (g *reign) pace(ctx context.Context, rows int64, waited time.Duration) error {
 	if g.cfg.RowsPerSecond <= 0 {
 		return nil
 	}
 	took := g.cfg.Now().Sub(g.began)
-	if !g.rest(ctx, time.Duration(rows)*time.Second/time.Duration(g.cfg.RowsPerSecond)-took) {
+	if !g.rest(ctx, turn(rows, g.cfg.RowsPerSecond, took, waited)-took) {
 		return ctx.Err()
 	}
 	return nil
+}
+
+// turn is how long a span and the rest after it take together; waited is what of took was spent waiting for the index.
+func turn(rows int64, perSecond int, took, waited time.Duration) time.Duration {
+	return max(time.Duration(rows)*time.Second/time.Duration(perSecond), workPart*(took-waited))
 }
 
 // ready is part of keeper: it waits while the dataset's watermark is too old. A lag that stays is an error, so that another

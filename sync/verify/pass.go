@@ -210,7 +210,9 @@ func (g *reign) done(ctx context.Context, v *verifier, w *walk) error {
 	if err := g.save(ctx); err != nil {
 		return err
 	}
-	return g.pace(ctx, rows)
+	waited := v.waited
+	v.waited = 0
+	return g.pace(ctx, rows, waited)
 }
 
 // save stores the progress while the lease is this process's.
