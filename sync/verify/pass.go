@@ -14,7 +14,8 @@ import (
 type reign struct {
 	*Runner
 	p     Progress
-	began time.Time // of the span in work
+	began time.Time       // of the span in work
+	owed  map[string]bool // datasets that were passed over for their lag, and have had nothing since
 }
 
 // passes goes over the datasets again and again.
@@ -24,7 +25,7 @@ func (r *Runner) passes(ctx context.Context) error {
 		return err
 	}
 	p.fill()
-	g := &reign{Runner: r, p: p}
+	g := &reign{Runner: r, p: p, owed: map[string]bool{}}
 	g.notePlaces()
 	if _, err := g.open(ctx, r.cfg.Now()); err != nil {
 		return err

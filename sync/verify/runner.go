@@ -44,7 +44,7 @@ type RunnerConfig struct {
 	RowsPerSecond int
 	// SpanRows bounds the rows that are read in one snapshot. 0: two seconds' worth of RowsPerSecond.
 	SpanRows int
-	// MaxLag: nothing is read while a dataset's watermark is older. 0: 10 s.
+	// MaxLag: nothing is read while a dataset's watermark is older, but for a span a minute up to 10 s. 0: 10 s.
 	MaxLag time.Duration
 	// Busy says why a dataset is not to be compared now, such as a backfill that is under way; "": nothing. nil: never anything.
 	Busy func(ctx context.Context, dataset string) (why string, err error)

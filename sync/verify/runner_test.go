@@ -326,6 +326,45 @@ func TestRunner_waits_while_the_index_is_behind(t *testing.T) {
 	p.ok(<-done)
 }
 
+// An index that is always a little behind is proven all the same: a span each time its dataset is tried again.
+func TestRunner_gets_on_behind_a_lag_that_stays(t *testing.T) {
+	p := newPost(t, ledger())
+	p.fill(p.live, "entry_202611", 100)
+	var ahead atomic.Int64
+	now := p.cfg.Now
+	p.cfg.Now = func() time.Time { return now().Add(time.Duration(ahead.Load())) }
+	p.cfg.MaxLag, p.cfg.Retry, p.cfg.Lease = time.Second, time.Millisecond, time.Hour
+	late := 5 * time.Second
+	p.x.late.Store(late.Microseconds())
+	r, err := verify.NewRunner(p.cfg)
+	p.ok(err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	eventually(t, "it waits", func() error {
+		if at := p.progress(); at.Held == "" || at.Rows != 0 {
+			return fmt.Errorf("progress %+v", at)
+		}
+		return nil
+	})
+	ahead.Store(int64(2 * time.Minute)) // its patience is over
+	eventually(t, "the dataset is passed over", func() error {
+		if r.Stats().Skipped == 0 {
+			return fmt.Errorf("stats %+v", r.Stats())
+		}
+		return nil
+	})
+	p.x.late.Store((late - 2*time.Minute).Microseconds()) // the lag is what it was before the clock moved
+	eventually(t, "it gets on", func() error {
+		if at := p.progress(); at.Rows != 100 {
+			return fmt.Errorf("progress %+v", at)
+		}
+		return nil
+	})
+	cancel()
+	p.ok(<-done)
+}
+
 // A leader that is away leaves findings open, queued; when it is there again they are looked at, by whoever has the lease.
 func TestRunner_without_a_leader(t *testing.T) {
 	p := newPost(t, ledger())
