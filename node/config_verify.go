@@ -21,8 +21,8 @@ type Verify struct {
 	// RowsPerSecond bounds what is read of live and archive; it is less where that takes more than a tenth of the time. Default 10000.
 	RowsPerSecond int `yaml:"rows_per_second,omitempty"`
 	// MaxLagMs: nothing is read while a dataset's watermark is older, milliseconds: what the pipeline has no time for comes before
-	// proof. A watermark that is not behind is up to a heartbeat old. Default: heartbeat_ms and half a
-	// second.
+	// proof. A watermark that is not behind is up to a heartbeat old. Default: half a second
+	// more than heartbeat_ms, and at least 1500.
 	MaxLagMs int `yaml:"max_lag_ms,omitempty"`
 	// SweepDays is how old the tombstone of a deleted row must be before it may be removed. Default 7.
 	SweepDays int `yaml:"sweep_days,omitempty"`
@@ -49,7 +49,7 @@ func (c *Verify) defaults(heartbeatMs int) {
 	}
 	def(&c.Sample, 100)
 	def(&c.RowsPerSecond, 10_000)
-	def(&c.MaxLagMs, heartbeatMs+500)
+	def(&c.MaxLagMs, max(heartbeatMs, 1000)+500)
 	def(&c.SweepDays, 7)
 }
 

@@ -146,7 +146,7 @@ func TestMetrics_of_the_verifier(t *testing.T) {
 	if err := errors.Join(<-done, filler.Close()); err != nil {
 		t.Fatal(err)
 	}
-	r.text = strings.Replace(r.text, quietVerifier, "verify: {every: 1s, repair: false, rows_per_second: 100000}\n", 1)
+	r.text = strings.Replace(r.text, quietVerifier, "verify: {every: 1s, repair: false, rows_per_second: 100000, max_lag_ms: 10000}\n", 1)
 	n, base := served(t, r, hotDataset, node.Roles{Canal: true, Sync: true})
 	indexed(t, n)
 	conn, err := r.live.Conn(t.Context())

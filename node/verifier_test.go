@@ -147,7 +147,7 @@ func mendsByHand(t *testing.T, more string, open func(*node.Node) hand) {
 	localtest.Exec(t, r.live, "CREATE TABLE pay (id INT PRIMARY KEY, amount BIGINT NOT NULL, memo VARCHAR(40) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL)")
 	localtest.Exec(t, r.live, fmt.Sprintf("INSERT INTO pay SELECT seq, seq*3, CONCAT('付款 ', seq) FROM seq_1_to_%d", payRows))
 	r.text = strings.Replace(r.text, quietVerifier, "", 1)
-	n := r.open(t, r.config(t, more+`verify: {every: 1s, sample: 1, rows_per_second: 1000000}
+	n := r.open(t, r.config(t, more+`verify: {every: 1s, sample: 1, rows_per_second: 1000000, max_lag_ms: 10000}
 datasets:
   - name: pay
     partitions: 3
