@@ -15,6 +15,8 @@ const (
 	leastSpan   = 500
 	// A throttled verifier is at work one part in workPart of the time: where servers are busy, each row takes longer.
 	workPart = 10
+	// longestTurn bounds what that makes of a span that was held up.
+	longestTurn = 30 * time.Second
 	// lagLook is between two looks at a lag that is too high.
 	lagLook = time.Second
 	// lagPatience is how long one dataset's lag may hold up the others.
@@ -34,20 +36,21 @@ func (g *reign) spanRows() int {
 
 // pace waits until what was read is no more than the bound allows, and until the work was no more than its part of the time. No
 // snapshot is open meanwhile.
-func (g *reign) pace(ctx context.Context, rows int64, waited time.Duration) error {
+func (g *reign) pace(ctx context.Context, rows int64, worked time.Duration) error {
 	if g.cfg.RowsPerSecond <= 0 {
 		return nil
 	}
 	took := g.cfg.Now().Sub(g.began)
-	if !g.rest(ctx, turn(rows, g.cfg.RowsPerSecond, took, waited)-took) {
+	if !g.rest(ctx, turn(rows, g.cfg.RowsPerSecond, worked)-took) {
 		return ctx.Err()
 	}
 	return nil
 }
 
-// turn is how long a span and the rest after it take together; waited is what of took was spent waiting for the index.
-func turn(rows int64, perSecond int, took, waited time.Duration) time.Duration {
-	return max(time.Duration(rows)*time.Second/time.Duration(perSecond), workPart*(took-waited))
+// turn is how long a span and the rest after it take together. Worked is what was spent reading and comparing: to wait for the
+// index or for a repair is no work.
+func turn(rows int64, perSecond int, worked time.Duration) time.Duration {
+	return max(time.Duration(rows)*time.Second/time.Duration(perSecond), min(workPart*worked, longestTurn))
 }
 
 // ready is part of keeper: it waits while the dataset's watermark is too old. A lag that stays is an error, so that another

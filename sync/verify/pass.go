@@ -211,9 +211,9 @@ func (g *reign) done(ctx context.Context, v *verifier, w *walk) error {
 	if err := g.save(ctx); err != nil {
 		return err
 	}
-	waited := v.waited
-	v.waited = 0
-	return g.pace(ctx, rows, waited)
+	worked := v.worked
+	v.worked = 0
+	return g.pace(ctx, rows, worked)
 }
 
 // save stores the progress while the lease is this process's.

@@ -107,8 +107,12 @@ func (s *span) run(ctx context.Context, l *looker) (done bool, err error) {
 	if err := s.v.present(ctx); err != nil { // after the snapshot: the index then has all that the snapshot sees
 		return false, err
 	}
+	began := s.v.cfg.Now()
 	src := newSource(ctx, s, snap)
-	defer func() { err = errors.Join(err, src.close()) }()
+	defer func() {
+		err = errors.Join(err, src.close())
+		s.v.worked += s.v.cfg.Now().Sub(began)
+	}()
 	if !s.byMerge {
 		return s.lookups(ctx, src)
 	}
