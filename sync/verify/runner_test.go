@@ -300,15 +300,25 @@ func TestRunner_one_process_at_a_time(t *testing.T) {
 	}
 }
 
+// started runs a runner of the post's configuration until stop is called.
+func (p *post) started() (r *verify.Runner, stop func()) {
+	p.t.Helper()
+	r, err := verify.NewRunner(p.cfg)
+	p.ok(err)
+	ctx, cancel := context.WithCancel(p.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	return r, func() {
+		cancel()
+		p.ok(<-done)
+	}
+}
+
 func TestRunner_waits_while_the_index_is_behind(t *testing.T) {
 	p := newPost(t, ledger())
 	p.fill(p.live, "entry_202611", 100)
 	p.x.late.Store(time.Minute.Microseconds())
-	r, err := verify.NewRunner(p.cfg)
-	p.ok(err)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- r.Run(ctx) }()
+	r, stop := p.started()
 	eventually(t, "it waits", func() error {
 		if at := p.progress(); at.Held == "" || !r.Stats().Held || at.Rows != 0 {
 			return fmt.Errorf("progress %+v", at)
@@ -322,8 +332,7 @@ func TestRunner_waits_while_the_index_is_behind(t *testing.T) {
 		}
 		return nil
 	})
-	cancel()
-	p.ok(<-done)
+	stop()
 }
 
 // An index that is always a little behind is proven all the same: a span each time its dataset is tried again.
@@ -336,11 +345,7 @@ func TestRunner_gets_on_behind_a_lag_that_stays(t *testing.T) {
 	p.cfg.MaxLag, p.cfg.Retry, p.cfg.Lease = time.Second, time.Millisecond, time.Hour
 	late := 5 * time.Second
 	p.x.late.Store(late.Microseconds())
-	r, err := verify.NewRunner(p.cfg)
-	p.ok(err)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- r.Run(ctx) }()
+	r, stop := p.started()
 	eventually(t, "it waits", func() error {
 		if at := p.progress(); at.Held == "" || at.Rows != 0 {
 			return fmt.Errorf("progress %+v", at)
@@ -361,8 +366,7 @@ func TestRunner_gets_on_behind_a_lag_that_stays(t *testing.T) {
 		}
 		return nil
 	})
-	cancel()
-	p.ok(<-done)
+	stop()
 }
 
 // A leader that is away leaves findings open, queued; when it is there again they are looked at, by whoever has the lease.
@@ -410,11 +414,7 @@ func TestL11_a_dataset_that_is_frozen_does_not_hold_up_the_others(t *testing.T) 
 	p.ok(p.x.Ensure(t.Context(), &other))
 	p.cfg.Datasets = []*catalog.Dataset{&other, p.d}
 	p.x.frozen, p.x.only = "number 7 is missing", "another"
-	r, err := verify.NewRunner(p.cfg)
-	p.ok(err)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- r.Run(ctx) }()
+	_, stop := p.started()
 	eventually(t, "the other is compared", func() error {
 		at := p.progress()
 		if why := at.Skipped["another"].Why; at.Last["entry"].Rows != 800 || !strings.Contains(why, "number 7 is missing") || !at.EndedAt.IsZero() {
@@ -422,8 +422,7 @@ func TestL11_a_dataset_that_is_frozen_does_not_hold_up_the_others(t *testing.T) 
 		}
 		return nil
 	})
-	cancel()
-	p.ok(<-done)
+	stop()
 	p.x.frozen = ""
 	p.ok(p.runs(p.cfg, 1))
 	if at := p.progress(); at.Pass != 1 || len(at.Skipped) != 0 || len(at.Done) != 2 || at.EndedAt.IsZero() {
