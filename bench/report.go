@@ -51,7 +51,7 @@ func (r *Report) Print(w io.Writer) error {
 	for _, k := range slices.Sorted(maps.Keys(r.Settings)) {
 		fmt.Fprintf(t, "  %s\t%s\n", k, r.Settings[k])
 	}
-	fmt.Fprintf(t, "ratios (medians over the rounds, each made within one round)\n")
+	fmt.Fprintf(t, "ratios (medians over the rounds, each made within one round, where a setting says nothing else)\n")
 	for _, k := range slices.Sorted(maps.Keys(r.Ratios)) {
 		fmt.Fprintf(t, "  %s\t%s\n", k, number(r.Ratios[k]))
 	}

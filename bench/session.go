@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"time"
 
 	"strata/fault"
@@ -68,6 +69,18 @@ func (s *Session) ratio(name, part, sideA, sideB, figure string, of func(a, b fl
 		each[i] = of(a[i], b[i])
 	}
 	s.report.Ratios[name] = median(each)
+	return nil
+}
+
+// overall notes the ratio of two sides' rates, each of which is one figure over another, summed up over all of its runs: where
+// single runs differ by more than what is looked for.
+func (s *Session) overall(name, part, sideA, sideB, figure, per string) error {
+	rate := func(side string) float64 { return sum(s.figures(part, side, figure)) / sum(s.figures(part, side, per)) }
+	v := rate(sideA) / rate(sideB)
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return fault.New(fault.Internal, "make ratio "+name, "%s or %s has no figure", sideA, sideB)
+	}
+	s.report.Ratios[name] = v
 	return nil
 }
 

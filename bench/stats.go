@@ -17,6 +17,13 @@ func median(values []float64) float64 {
 	return (v[(n-1)/2] + v[n/2]) / 2
 }
 
+func sum(values []float64) (of float64) {
+	for _, v := range values {
+		of += v
+	}
+	return of
+}
+
 // percentile is the nearest rank: the smallest value that percent of all values do not exceed; NaN of nothing.
 func percentile(values []float64, percent int) float64 {
 	v := slices.Sorted(slices.Values(values))

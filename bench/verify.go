@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"strata/fault"
@@ -14,27 +15,28 @@ import (
 // throttlePart: a throttled verifier reads one of so many of the rows that it could.
 const throttlePart = 10
 
-// verifySizes are numbers of rows: that are compared, and of each load beside a verifier.
+// verifySizes are numbers of rows: that are compared, and of each load beside a verifier. A load lasts for some turns of the
+// verifier's, who begins each with a span: a short one would show its beginning only.
 type verifySizes struct{ rows, load int }
 
 func (s *Session) verifySizes() verifySizes {
 	if s.Quick {
 		return verifySizes{rows: 20_000, load: 4_000}
 	}
-	return verifySizes{rows: 500_000, load: 60_000}
+	return verifySizes{rows: 500_000, load: 180_000}
 }
 
 // verifyBench measures how fast the index is proven equal to its sources while nothing else happens, and what a verifier that
 // is always on and throttled costs the pipeline.
 func verifyBench(ctx context.Context, s *Session) (err error) {
 	sz := s.verifySizes()
-	st, err := s.openStage(ctx, sz.rows+2*(len(s.besides())*s.Rounds+1)*sz.load, 1000)
+	st, err := s.openStage(ctx, sz.rows+2*(len(s.besides())*s.Rounds+2)*sz.load, 1000)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
 	s.set("rows", fmt.Sprintf("%d in %d shards, all on live; each mode with one pass to warm up, then one a round", sz.rows, len(paymentTables())))
-	s.set("beside a verifier", fmt.Sprintf("%d rows as fast as they go, in turn with and without a verifier in mode fast, pass after pass, at one row in %d of its speed alone", sz.load, throttlePart))
+	s.set("beside a verifier", fmt.Sprintf("%d rows as fast as they go, in turn with and without a verifier in mode fast, pass after pass, at one row in %d of its speed alone; the ratio is of all rows by all seconds", sz.load, throttlePart))
 	s.set("cpu", "of this process: verify, SQLite, capture and sync; not the databases, nor Elasticsearch")
 	if _, err := st.fill(ctx, sz.rows); err != nil {
 		return err
@@ -76,10 +78,7 @@ func (st *stage) withSync(ctx context.Context, cfg node.Config, do func(n *node.
 	if err := n.WaitIndexed(ctx, nil); err != nil {
 		return err
 	}
-	if err := do(n); err != nil {
-		return err
-	}
-	return st.counted(ctx, n)
+	return do(n)
 }
 
 // verifyAlone compares all rows while nothing else happens.
@@ -94,7 +93,7 @@ func (st *stage) verifyAlone(ctx context.Context, _ verifySizes) error {
 						return err
 					}
 				}
-				return nil
+				return nil // each pass has counted the documents
 			})
 		}
 		if err := pass(0); err != nil {
@@ -136,7 +135,7 @@ func (st *stage) measureVerify(ctx context.Context, n *node.Node, t target, mode
 }
 
 // besides are the loads of a round, with a verifier or without: with both between two without one, so that what grows with the
-// rows counts for both; eight, since one differs from the next by a fifth.
+// rows counts for both; eight, since one differs from the next by a fifth, for which reason the ratio is of all of them too.
 func (s *Session) besides() []bool {
 	if s.Quick {
 		return []bool{false, true}
@@ -144,15 +143,18 @@ func (s *Session) besides() []bool {
 	return []bool{false, true, true, false, false, true, true, false}
 }
 
-// verifyBeside loads rows beside a throttled verifier, and without one.
+// verifyBeside loads rows beside a throttled verifier, and without one. One index has all its rounds before the next has its own,
+// and the quicker one comes last: it has to catch up with all that was loaded before.
 func (st *stage) verifyBeside(ctx context.Context, sz verifySizes) error {
-	var steps []func(round int) error
-	for _, t := range st.targets() {
+	for _, t := range slices.Backward(st.targets()) {
 		bound := int(st.s.report.Ratios["fast_rows_per_s"+t.suffix]) / throttlePart
 		if bound < 1 {
 			return fault.New(fault.Internal, "throttle verifier", "%s has no figure of its own", t.name)
 		}
-		step := func(round int) error {
+		if err := st.measureBeside(ctx, t, 0, 0, 2*sz.load); err != nil {
+			return fmt.Errorf("warm up %s: %w", t.name, err)
+		}
+		round := func(round int) error {
 			for _, with := range st.s.besides() {
 				rate := 0
 				if with {
@@ -162,19 +164,13 @@ func (st *stage) verifyBeside(ctx context.Context, sz verifySizes) error {
 					return err
 				}
 			}
-			return nil
+			return st.withSync(ctx, st.verifyConfig(t, 0), func(n *node.Node) error { return st.counted(ctx, n) })
 		}
-		if err := st.measureBeside(ctx, t, 0, 0, sz.load); err != nil {
-			return fmt.Errorf("warm up %s: %w", t.name, err)
+		if err := st.s.InTurn(round); err != nil {
+			return err
 		}
-		steps = append(steps, step)
-	}
-	if err := st.s.InTurn(steps...); err != nil {
-		return err
-	}
-	for _, t := range st.targets() {
 		name, part := "pipeline_with_vs_without_verify"+t.suffix, "beside "+t.name
-		if err := st.s.ratio(name, part, "with", "without", "rows_per_s", quotient); err != nil {
+		if err := st.s.overall(name, part, "with", "without", "rows", "seconds"); err != nil {
 			return err
 		}
 	}
@@ -205,7 +201,7 @@ func (st *stage) measureBeside(ctx context.Context, t target, rate, round, count
 		}
 		rows := float64(count)
 		if round > 0 {
-			st.s.note(Run{"beside " + t.name, side, round, map[string]float64{"rows": rows, "rows_per_s": rows / searchable, "cpu_s_per_million_rows": cpu / rows * 1e6,
+			st.s.note(Run{"beside " + t.name, side, round, map[string]float64{"rows": rows, "seconds": searchable, "rows_per_s": rows / searchable, "cpu_s_per_million_rows": cpu / rows * 1e6,
 				"verify_bound_rows_per_s": float64(rate), "verified_rows": float64(after - before)}})
 		}
 		st.s.say("round %d, %s, %s a verifier: %.0f rows/s searchable, %d rows verified meanwhile", round, t.name, side, rows/searchable, after-before)

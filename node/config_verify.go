@@ -18,7 +18,8 @@ type Verify struct {
 	Mode string `yaml:"mode,omitempty"`
 	// Sample: in mode fast one of so many rows is compared cell by cell, other ones in each pass. Default 100.
 	Sample int `yaml:"sample,omitempty"`
-	// RowsPerSecond bounds what is read of live and archive; it is less where that takes more than a tenth of the time. Default 10000.
+	// RowsPerSecond bounds what is read of live and archive; it is less where that takes more than a tenth of the time, and still less
+	// where servers are busy. Default 10000.
 	RowsPerSecond int `yaml:"rows_per_second,omitempty"`
 	// MaxLagMs: nothing is read while a dataset's watermark is older, milliseconds: what the pipeline has no time for comes before
 	// proof. A watermark that is not behind is up to a heartbeat old. Default: half a second

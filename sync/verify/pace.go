@@ -13,9 +13,12 @@ const (
 	// A span of a throttled verifier is two seconds' worth of rows: each costs a snapshot and a heartbeat.
 	spanSeconds = 2
 	leastSpan   = 500
-	// A throttled verifier is at work one part in workPart of the time: where servers are busy, each row takes longer.
+	// A throttled verifier is at work one part in workPart of the time, and where a row takes longer than it can, as much less.
 	workPart = 10
-	// longestTurn bounds what that makes of a span that was held up.
+	// forget is how much slower a dataset's quickest span becomes with each that follows, so that servers which have become slower
+	// for good don't seem busy for ever.
+	forget = 1.01
+	// longestTurn bounds what the two make of a span that was held up.
 	longestTurn = 30 * time.Second
 	// lagLook is between two looks at a lag that is too high.
 	lagLook = time.Second
@@ -35,22 +38,37 @@ func (g *reign) spanRows() int {
 }
 
 // pace waits until what was read is no more than the bound allows, and until the work was no more than its part of the time. No
-// snapshot is open meanwhile.
-func (g *reign) pace(ctx context.Context, rows int64, worked time.Duration) error {
+// snapshot is open meanwhile. Worked is what was spent reading and comparing: to wait for the index or for a repair is no work.
+func (g *reign) pace(ctx context.Context, dataset string, rows int64, worked time.Duration) error {
 	if g.cfg.RowsPerSecond <= 0 {
 		return nil
 	}
-	took := g.cfg.Now().Sub(g.began)
-	if !g.rest(ctx, turn(rows, g.cfg.RowsPerSecond, worked)-took) {
+	whole := turn(rows, g.cfg.RowsPerSecond, worked, g.slowness(dataset, rows, worked))
+	if !g.rest(ctx, whole-g.cfg.Now().Sub(g.began)) {
 		return ctx.Err()
 	}
 	return nil
 }
 
-// turn is how long a span and the rest after it take together. Worked is what was spent reading and comparing: to wait for the
-// index or for a repair is no work.
-func turn(rows int64, perSecond int, worked time.Duration) time.Duration {
-	return max(time.Duration(rows)*time.Second/time.Duration(perSecond), min(workPart*worked, longestTurn))
+// slowness is how many times as long a row of this span took as one of the dataset's quickest: 1 and more. The servers are as
+// much busier, and the verifier is to take as much less of their time.
+func (g *reign) slowness(dataset string, rows int64, worked time.Duration) float64 {
+	if rows < leastSpan || worked <= 0 {
+		return 1
+	}
+	each := worked.Seconds() / float64(rows)
+	quickest, known := g.quickest[dataset]
+	if !known || each < quickest {
+		quickest = each
+	}
+	g.quickest[dataset] = quickest * forget
+	return each / quickest
+}
+
+// turn is how long a span and the rest after it take together.
+func turn(rows int64, perSecond int, worked time.Duration, slowness float64) time.Duration {
+	byTime := time.Duration(workPart * slowness * float64(worked))
+	return max(time.Duration(rows)*time.Second/time.Duration(perSecond), min(byTime, longestTurn))
 }
 
 // ready is part of keeper: it waits while the dataset's watermark is too old. A lag that stays is an error, so that another

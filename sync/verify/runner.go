@@ -40,7 +40,7 @@ type RunnerConfig struct {
 	Holder string
 	// Every is from one pass's beginning to the next's; a pass that takes longer is followed by the next at once. 0: an hour.
 	Every time.Duration
-	// RowsPerSecond bounds what is read of the sources, and the time at work to a tenth. 0: no bound.
+	// RowsPerSecond bounds what is read of the sources, and the time at work to a tenth, or less where servers are busy. 0: no bound.
 	RowsPerSecond int
 	// SpanRows bounds the rows that are read in one snapshot. 0: two seconds' worth of RowsPerSecond.
 	SpanRows int
