@@ -15,7 +15,8 @@ import (
 // GoneRule is what capture does when all rows of a shard go without row events.
 type GoneRule uint8
 
-// The rules. Keep: an alarm, and the documents stay as they are. Stop: the dataset stops until it is repaired.
+// The rules. Keep: an alarm, and the documents stay until a verifier finds that their rows are gone and has them repaired.
+// Stop: the dataset stops until it is repaired.
 const (
 	GoneKeep GoneRule = iota
 	GoneStop

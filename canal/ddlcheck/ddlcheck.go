@@ -214,7 +214,7 @@ func gone(f *Finding, d *catalog.Dataset, why string) {
 		f.worse(Refused, "nothing more is sent: the dataset stops (rows_gone: stop)", "frozen until the dataset is repaired", "%s", why)
 		return
 	}
-	f.worse(Notice, "no record: the rows go without row events, an alarm tells of it (rows_gone: keep)", "the documents stay as they are", "%s", why)
+	f.worse(Notice, "no record: the rows go without row events, an alarm tells of it (rows_gone: keep)", "the documents stay until a verifier has them repaired", "%s", why)
 }
 
 const (

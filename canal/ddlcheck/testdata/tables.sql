@@ -12,7 +12,7 @@ CREATE TABLE e_202704 (id BIGINT PRIMARY KEY, at DATETIME) PERIOD SOMETHING;
 CREATE TABLE e_202705 (id BIGINT PRIMARY KEY) SELECT 1 AS id;
 -- found: repair e/e_202705: taken as changing rows without row events: the table was filled by the statement itself | topic: the shard has to be sent anew in full (strata canal backfill) | index: the shard's documents are as before the statement until it was sent anew
 CREATE OR REPLACE TABLE entry (id BIGINT PRIMARY KEY);
--- found: notice entry/entry: the rows of entry go with replace; the new table must have the key id and the columns of the dataset; it lacks columns of the dataset | topic: no record: the rows go without row events, an alarm tells of it (rows_gone: keep); its envelopes have no amount, note, doc | index: the documents stay as they are; amount, note, doc null
+-- found: notice entry/entry: the rows of entry go with replace; the new table must have the key id and the columns of the dataset; it lacks columns of the dataset | topic: no record: the rows go without row events, an alarm tells of it (rows_gone: keep); its envelopes have no amount, note, doc | index: the documents stay until a verifier has them repaired; amount, note, doc null
 CREATE OR REPLACE TABLE entry (x INT);
 -- found: refused entry/entry: it has no column id; its primary key is "", the dataset's is "id" | topic: the dataset stops at the first row that is written afterwards | index: frozen until the dataset is declared anew and loaded anew
 CREATE TABLE e_202706 SELECT 1 AS id;
@@ -24,7 +24,7 @@ CREATE INDEX i ON entry (amount);
 TRUNCATE TABLE e_202601;
 -- found: refused e/e_202601: the rows of e_202601 go with truncate | topic: nothing more is sent: the dataset stops (rows_gone: stop) | index: frozen until the dataset is repaired
 DROP TABLE entry, unknown;
--- found: notice entry/entry: the rows of entry go with drop | topic: no record: the rows go without row events, an alarm tells of it (rows_gone: keep) | index: the documents stay as they are
+-- found: notice entry/entry: the rows of entry go with drop | topic: no record: the rows go without row events, an alarm tells of it (rows_gone: keep) | index: the documents stay until a verifier has them repaired
 -- found: fine /unknown: not a captured table | topic:  | index: 
 RENAME TABLE entry TO entry_old, entry_new TO entry;
 -- found: repair entry/entry: taken as changing rows without row events: another table takes this name, with the rows that it has | topic: the shard has to be sent anew in full (strata canal backfill) | index: the shard's documents are as before the statement until it was sent anew
@@ -36,7 +36,7 @@ ALTER TABLE e_202601 EXCHANGE PARTITION p0 WITH TABLE staging;
 ALTER TABLE e_202601 TRUNCATE PARTITION p0;
 -- found: refused e/e_202601: the rows of a partition of e_202601 go | topic: nothing more is sent: the dataset stops (rows_gone: stop) | index: frozen until the dataset is repaired
 ALTER TABLE entry DROP PARTITION p0;
--- found: notice entry/entry: the rows of a partition of entry go | topic: no record: the rows go without row events, an alarm tells of it (rows_gone: keep) | index: the documents stay as they are
+-- found: notice entry/entry: the rows of a partition of entry go | topic: no record: the rows go without row events, an alarm tells of it (rows_gone: keep) | index: the documents stay until a verifier has them repaired
 ALTER TABLE e_202601 REORGANIZE PARTITION p0 INTO (PARTITION p1 VALUES LESS THAN (5), PARTITION p2 VALUES LESS THAN (9));
 -- found: fine e/e_202601: no value of a row changes | topic: no change | index: no change
 UPDATE entry SET note='x';
@@ -45,7 +45,7 @@ USE elsewhere;
 TRUNCATE TABLE entry;
 -- found: fine /entry: not a captured table | topic:  | index: 
 DROP DATABASE ledger;
--- found: notice entry/: every table of the schema goes | topic: no record: the rows go without row events, an alarm tells of it (rows_gone: keep) | index: the documents stay as they are
+-- found: notice entry/: every table of the schema goes | topic: no record: the rows go without row events, an alarm tells of it (rows_gone: keep) | index: the documents stay until a verifier has them repaired
 -- found: refused e/: every table of the schema goes | topic: nothing more is sent: the dataset stops (rows_gone: stop) | index: frozen until the dataset is repaired
 USE ledger;
 CREATE TABLE e_202702 (id BIGINT PRIMARY KEY, at DATETIME NOT NULL, note INT, FOREIGN KEY (note) REFERENCES n (id) ON UPDATE CASCADE);
