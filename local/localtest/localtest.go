@@ -295,9 +295,20 @@ func stop(t testing.TB, end func(context.Context) error) {
 	}
 }
 
-// kill ends a server by SIGKILL: nobody wants its data.
-func kill(t testing.TB, server interface{ Kill() error }) {
-	if err := server.Kill(); err != nil {
+// server is one that runs in a process of its own.
+type server interface {
+	PID() int
+	LogFile() string
+	Kill() error
+}
+
+// kill ends a server by SIGKILL: nobody wants its data. A failed test shows what a server wrote last that had ended by itself.
+func kill(t testing.TB, s server) {
+	if t.Failed() && s.PID() == 0 {
+		text, err := os.ReadFile(s.LogFile())
+		t.Logf("%s has ended; %v; its log's end:\n%s", s.LogFile(), err, text[max(0, len(text)-8<<10):])
+	}
+	if err := s.Kill(); err != nil {
 		t.Error(err)
 	}
 }
