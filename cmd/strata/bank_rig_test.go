@@ -205,7 +205,7 @@ func (x *teller) kill() {
 	if p == nil {
 		return
 	}
-	_ = syscall.Kill(p.cmd.Process.Pid, syscall.SIGKILL) // it may have ended
+	_ = p.cmd.Process.Kill() // it may have ended, and its number be another process's
 	if r := p.end(); !r.killed {
 		x.b.t.Errorf("%s ended by itself: exit %d: %s", x.name, r.code, lastLines(r.stderr))
 	}

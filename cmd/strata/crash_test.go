@@ -144,7 +144,8 @@ func killAfter(t *testing.T, dir string, after time.Duration, flags []string) (p
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, pid := range append([]int{p.cmd.Process.Pid}, pids...) {
+	_ = p.cmd.Process.Kill()
+	for _, pid := range pids {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // one that has ended needs none
 	}
 	r := p.end()

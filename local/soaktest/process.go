@@ -68,9 +68,9 @@ func (p *Process) Start() error {
 	return nil
 }
 
-// Kill ends it by SIGKILL.
+// Kill ends it by SIGKILL. It may have ended, and its number be another process's.
 func (p *Process) Kill() {
-	_ = syscall.Kill(p.Cmd.Process.Pid, syscall.SIGKILL) // it may have ended
+	_ = p.Cmd.Process.Kill()
 	<-p.Ended
 }
 
