@@ -58,6 +58,18 @@ func TestL7_a_partial_answer_is_an_error_and_no_page(t *testing.T) {
 		_, err = r.x.HighestTerm(t.Context())
 		wants(t, name, err, fault.Unavailable, "partial")
 	}
+	t.Run("nor the word of a part that all documents are ours", func(t *testing.T) {
+		r.Then(func(w http.ResponseWriter, req *http.Request, body []byte) bool {
+			if !isSearch(req) || !strings.Contains(string(body), `"must_not"`) {
+				return false
+			}
+			status, raw := r.Forward(req, body)
+			localtest.Reply(w, status, spoiled(t, raw, func(a map[string]any) { shards(a)["failed"] = 1 }))
+			return true
+		})
+		err := r.x.Digests(t.Context(), "entry", november, "", func(*index.Digest) error { return errors.New("a digest was given") })
+		wants(t, "digests", err, fault.Unavailable, "partial")
+	})
 	t.Run("nor a page of digests after a whole beginning", func(t *testing.T) {
 		r.Then(func(w http.ResponseWriter, req *http.Request, body []byte) bool {
 			if !isSearch(req) || !strings.Contains(string(body), `"_version"`) {

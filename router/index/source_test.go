@@ -109,6 +109,25 @@ func TestL4_FrozenAndLateIndexesSaySo(t *testing.T) {
 	}
 }
 
+func TestL4_a_position_is_reached_when_the_last_partition_has_it(t *testing.T) {
+	p, x := place(t)
+	for n, beat := range []uint64{9, 5} {
+		err := x.PutWatermark(t.Context(), index.Watermark{Dataset: "event", Partition: int32(n), Heartbeat: beat, At: catalog.At(routertest.Now()), Version: index.MakeVersion(1, uint64(50+n))})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := fetch(router.Freshness{AtLeast: 5})
+	f.Dataset.Partitions = 2
+	if o, err := p.Source.Open(t.Context(), f); err != nil || o.Heartbeat != 5 {
+		t.Fatalf("%+v, %v", o, err)
+	}
+	f.Freshness.AtLeast = 6
+	if _, err := p.Source.Open(t.Context(), f); !fault.Is(err, fault.Unavailable) {
+		t.Fatalf("heartbeat 6 of 9 and 5 gave %v", err)
+	}
+}
+
 func TestL8_SumsAreRefused(t *testing.T) {
 	p, _ := place(t)
 	f := fetch(router.Freshness{})

@@ -71,9 +71,9 @@ type answer struct {
 	} `json:"errors"`
 }
 
-// door is the address of the process with role router, as it said last; "" where it has said none.
-func (r *rig) door() string {
-	said := r.Procs[r.with("router")[0]].Said()
+// door is the address of the first process with a role, as it said last; "" where it has said none.
+func (r *rig) door(role string) string {
+	said := r.Procs[r.with(role)[0]].Said()
 	_, url, ok := strings.Cut(said[max(0, strings.LastIndex(said, "msg=serving")):], "url=")
 	if !ok {
 		return ""
@@ -89,7 +89,7 @@ func (r *rig) find(ctx context.Context, note string, position uint64) (answer, e
 	if err != nil {
 		return a, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.door()+"/graphql", bytes.NewReader(text))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.door("router")+"/graphql", bytes.NewReader(text))
 	if err != nil {
 		return a, err
 	}

@@ -1,6 +1,10 @@
 package soak
 
 import (
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/IBM/sarama"
@@ -45,6 +49,26 @@ func (r *rig) readable(topic string) (records int64) {
 	return records
 }
 
+// keptOut is how many images the index had already, or newer ones, since the first process with sync began.
+func (r *rig) keptOut() (images int64) {
+	r.T.Helper()
+	req, err := http.NewRequestWithContext(r.T.Context(), http.MethodGet, r.door("sync")+"/metrics", nil)
+	r.Fatal(err)
+	res, err := http.DefaultClient.Do(req)
+	r.Fatal(err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	r.Fatal(err)
+	for _, line := range strings.Split(string(text), "\n") {
+		if strings.HasPrefix(line, "strata_sync_newer_documents_total{") {
+			n, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
+			r.Fatal(err)
+			images += int64(n)
+		}
+	}
+	return images
+}
+
 // replayed is a round in which every topic is read again from its beginning, after deletes, while the load goes on; twice by one
 // process and once by two. Kills come in between.
 func replayed(t *testing.T, p parts) {
@@ -60,6 +84,12 @@ func replayed(t *testing.T, p parts) {
 			r.watch.mu.Lock()
 			began := r.watch.sweeps
 			r.watch.mu.Unlock()
+			if i == 0 { // no load, no kill: what is there is kept, whether somebody looks in between or not
+				r.proof()
+				if n := r.keptOut(); n == 0 {
+					t.Error("the index took everything again")
+				}
+			}
 			if i == 1 { // a replay beside the load
 				r.Write(func() {
 					r.Commits(2 * between)
