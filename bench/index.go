@@ -16,14 +16,15 @@ import (
 	"strata/node"
 )
 
-// indexSizes are numbers of rows: of the compared drains, and of the backlog with which memory is measured.
+// indexSizes are numbers of rows: of the compared drains, and of the backlog with which memory is measured. A drain lasts for half
+// a minute in Elasticsearch: the half second in which a process begins, and the last refresh, are little of that.
 type indexSizes struct{ rows, backlog int }
 
 func (s *Session) indexSizes() indexSizes {
 	if s.Quick {
 		return indexSizes{rows: 20_000, backlog: 200_000}
 	}
-	return indexSizes{rows: 600_000, backlog: 3_000_000}
+	return indexSizes{rows: 1_200_000, backlog: 3_000_000}
 }
 
 // indexRun is the state of the benchmark.
