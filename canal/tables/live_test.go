@@ -139,7 +139,7 @@ func readsLive(t *testing.T, p *pair) {
 	}
 	t.Run("after a place that was never in the replica's binlog", func(t *testing.T) {
 		if p.writer.Flavor() == db.MySQL {
-			return // where a replica that is made of a copy has all of live's set
+			t.Skip("only MariaDB: a MySQL replica that is made of a copy has all of live's set")
 		}
 		p.exec(t, p.replica, "STOP SLAVE")
 		p.exec(t, p.writer, "SET STATEMENT gtid_domain_id=7 FOR UPDATE acct SET ver=2 WHERE id=5")
