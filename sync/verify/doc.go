@@ -37,7 +37,7 @@
 // begins Every after its beginning. Reading is bounded by RowsPerSecond, between snapshots; a verifier with that bound is at work
 // no more than a tenth of the time, and gives way where servers have more to do: where a row takes three times as long as in
 // the dataset's quickest spans, it is at work a thirtieth of the time; and it rests while the dataset's
-// watermark is older than MaxLag, but for one span a minute while it is not older than 10 s. A dataset that is frozen, stopped,
+// watermark is older than MaxLag or not there yet, but for one span a minute while it is not older than 10 s. A dataset that is frozen, stopped,
 // being loaded, too far behind or otherwise not to be compared is passed over, named, and tried again after Retry, while the
 // others go on (law L11).
 //

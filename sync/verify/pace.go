@@ -71,27 +71,26 @@ func turn(rows int64, perSecond int, worked time.Duration, slowness float64) tim
 	return max(time.Duration(rows)*time.Second/time.Duration(perSecond), min(byTime, longestTurn))
 }
 
-// ready is part of keeper: it waits while the dataset's watermark is too old. A lag that stays is an error, so that another
-// dataset has its turn.
+// ready is part of keeper: it waits while the dataset's watermark is too old, or not there yet, as when everything has just
+// been started. A lag that stays is an error, so that another dataset has its turn.
 func (g *reign) ready(ctx context.Context, v *verifier) error {
 	defer func() { g.began = g.cfg.Now() }()
 	since := g.cfg.Now()
 	for {
-		lag, err := g.lag(ctx, v.d)
+		l, err := g.lag(ctx, v.d)
 		if err != nil {
 			return err
 		}
-		if lag <= g.cfg.MaxLag || g.owed[v.d.Name] && lag <= mostLag {
+		if l.within(g.cfg.MaxLag) || g.owed[v.d.Name] && l.within(mostLag) {
 			g.p.Held, g.owed[v.d.Name] = "", false
 			g.note(func(s *Stats) { s.Held = false })
 			return nil
 		}
 		if g.cfg.Now().Sub(since) > lagPatience {
 			g.owed[v.d.Name] = true
-			return fault.New(fault.Busy, "verify "+v.d.Name, "the index is %s behind, which is more than %s", lag.Round(time.Second), g.cfg.MaxLag).
-				WithHint("`strata sync status` and `strata canal status` show why; verify: max_lag_ms is the bound")
+			return l.stays(v.d, g.cfg.MaxLag)
 		}
-		held := fmt.Sprintf("%s is %s behind", v.d.Name, lag.Round(time.Second))
+		held := fmt.Sprintf("%s: %s", v.d.Name, l)
 		if g.p.Held == "" {
 			g.p.Held = held
 			if err := g.save(ctx); err != nil {
@@ -105,22 +104,43 @@ func (g *reign) ready(ctx context.Context, v *verifier) error {
 	}
 }
 
-// lag is the age of the dataset's oldest watermark. Errors: Proof where a partition is frozen.
-func (g *reign) lag(ctx context.Context, d *catalog.Dataset) (time.Duration, error) {
-	marks, err := g.cfg.Index.Watermarks(ctx, d.Name)
-	if err != nil {
-		return 0, err
+// lag is how far a dataset's index is behind.
+type lag struct {
+	age               time.Duration // of the oldest watermark
+	marks, partitions int           // how many have a watermark, of how many
+}
+
+func (l lag) within(bound time.Duration) bool { return l.marks >= l.partitions && l.age <= bound }
+
+func (l lag) String() string {
+	if l.marks < l.partitions {
+		return fmt.Sprintf("%d of %d partitions have a watermark", l.marks, l.partitions)
 	}
-	if len(marks) < int(d.Partitions) {
-		return 0, fault.New(fault.Unavailable, "verify "+d.Name, "%d of %d partitions have a watermark", len(marks), d.Partitions).
+	return fmt.Sprintf("the index is %s behind", l.age.Round(time.Second))
+}
+
+// stays is the error of a lag that was waited out.
+func (l lag) stays(d *catalog.Dataset, bound time.Duration) error {
+	if l.marks < l.partitions {
+		return fault.New(fault.Unavailable, "verify "+d.Name, "%s", l).
 			WithHint("are canal and sync running? `strata sync status` shows how far the index is")
 	}
-	now, lag := catalog.At(g.cfg.Now()), time.Duration(0)
+	return fault.New(fault.Busy, "verify "+d.Name, "%s, which is more than %s", l, bound).
+		WithHint("`strata sync status` and `strata canal status` show why; verify: max_lag_ms is the bound")
+}
+
+// lag asks the index for the dataset's watermarks. Errors: Proof where a partition is frozen.
+func (g *reign) lag(ctx context.Context, d *catalog.Dataset) (lag, error) {
+	marks, err := g.cfg.Index.Watermarks(ctx, d.Name)
+	if err != nil {
+		return lag{}, err
+	}
+	now, l := catalog.At(g.cfg.Now()), lag{marks: len(marks), partitions: int(d.Partitions)}
 	for _, m := range marks {
 		if m.Frozen != "" {
-			return 0, frozen(m)
+			return lag{}, frozen(m)
 		}
-		lag = max(lag, time.Duration(now-m.At)*time.Microsecond)
+		l.age = max(l.age, time.Duration(now-m.At)*time.Microsecond)
 	}
-	return lag, nil
+	return l, nil
 }

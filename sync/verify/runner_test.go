@@ -335,6 +335,41 @@ func TestRunner_waits_while_the_index_is_behind(t *testing.T) {
 	stop()
 }
 
+// Where everything has just been started, a partition has no watermark yet: that is waited for as a lag is, and only named where
+// it stays.
+func TestRunner_waits_for_the_first_watermarks(t *testing.T) {
+	p := newPost(t, ledger())
+	p.fill(p.live, "entry_202611", 100)
+	var ahead atomic.Int64
+	now := p.cfg.Now
+	p.cfg.Now = func() time.Time { return now().Add(time.Duration(ahead.Load())) }
+	p.cfg.Retry, p.cfg.Lease = time.Millisecond, time.Hour
+	p.x.none.Store(true)
+	r, stop := p.started()
+	eventually(t, "it waits", func() error {
+		if at := p.progress(); at.Held != "entry: 3 of 4 partitions have a watermark" || len(at.Skipped) != 0 || at.Rows != 0 {
+			return fmt.Errorf("progress %+v", at)
+		}
+		return nil
+	})
+	ahead.Store(int64(2 * time.Minute)) // its patience is over
+	eventually(t, "the dataset is passed over", func() error {
+		if at := p.progress(); r.Stats().Skipped == 0 || !strings.Contains(at.Skipped["entry"].Hint, "are canal and sync running?") || at.Rows != 0 {
+			return fmt.Errorf("progress %+v", at)
+		}
+		return nil
+	})
+	p.x.late.Store(-(2 * time.Minute).Microseconds())
+	p.x.none.Store(false)
+	eventually(t, "it gets on", func() error {
+		if at := p.progress(); at.Rows != 100 {
+			return fmt.Errorf("progress %+v", at)
+		}
+		return nil
+	})
+	stop()
+}
+
 // An index that is always a little behind is proven all the same: a span each time its dataset is tried again.
 func TestRunner_gets_on_behind_a_lag_that_stays(t *testing.T) {
 	p := newPost(t, ledger())

@@ -41,6 +41,7 @@ type fresh struct {
 	beat    atomic.Uint64
 	reached atomic.Uint64 // version
 	late    atomic.Int64  // microseconds that the watermarks are old
+	none    atomic.Bool   // the last partition has no watermark yet
 	frozen  string        // why; of only where it is not ""
 	only    string
 }
@@ -53,6 +54,9 @@ func (x *fresh) Watermarks(_ context.Context, dataset string) ([]index.Watermark
 		if x.frozen != "" && (x.only == "" || x.only == dataset) {
 			out[i].Frozen, out[i].Heartbeat = x.frozen, 0
 		}
+	}
+	if x.none.Load() {
+		return out[:3], nil
 	}
 	return out, nil
 }
