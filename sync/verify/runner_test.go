@@ -314,6 +314,13 @@ func (p *post) started() (r *verify.Runner, stop func()) {
 	}
 }
 
+// ahead is how many nanoseconds the runner's clock is set forward from here on.
+func (p *post) ahead() *atomic.Int64 {
+	ahead, now := new(atomic.Int64), p.cfg.Now
+	p.cfg.Now = func() time.Time { return now().Add(time.Duration(ahead.Load())) }
+	return ahead
+}
+
 func TestRunner_waits_while_the_index_is_behind(t *testing.T) {
 	p := newPost(t, ledger())
 	p.fill(p.live, "entry_202611", 100)
@@ -340,9 +347,7 @@ func TestRunner_waits_while_the_index_is_behind(t *testing.T) {
 func TestRunner_waits_for_the_first_watermarks(t *testing.T) {
 	p := newPost(t, ledger())
 	p.fill(p.live, "entry_202611", 100)
-	var ahead atomic.Int64
-	now := p.cfg.Now
-	p.cfg.Now = func() time.Time { return now().Add(time.Duration(ahead.Load())) }
+	ahead := p.ahead()
 	p.cfg.Retry, p.cfg.Lease = time.Millisecond, time.Hour
 	p.x.none.Store(true)
 	r, stop := p.started()
@@ -374,9 +379,7 @@ func TestRunner_waits_for_the_first_watermarks(t *testing.T) {
 func TestRunner_gets_on_behind_a_lag_that_stays(t *testing.T) {
 	p := newPost(t, ledger())
 	p.fill(p.live, "entry_202611", 100)
-	var ahead atomic.Int64
-	now := p.cfg.Now
-	p.cfg.Now = func() time.Time { return now().Add(time.Duration(ahead.Load())) }
+	ahead := p.ahead()
 	p.cfg.MaxLag, p.cfg.Retry, p.cfg.Lease = time.Second, time.Millisecond, time.Hour
 	late := 5 * time.Second
 	p.x.late.Store(late.Microseconds())
