@@ -36,10 +36,10 @@
 // Of the processes that have the role one holds the lease in the Book and verifies. A pass goes over every dataset; the next
 // begins Every after its beginning. Reading is bounded by RowsPerSecond, between snapshots; a verifier with that bound is at work
 // no more than a tenth of the time, and gives way where servers have more to do: where a row takes three times as long as in
-// the dataset's quickest spans, it is at work a thirtieth of the time; and it rests while the dataset's
-// watermark is older than MaxLag or not there yet, but for one span a minute while it is not older than 10 s. A dataset that is frozen, stopped,
-// being loaded, too far behind or otherwise not to be compared is passed over, named, and tried again after Retry, while the
-// others go on (law L11).
+// the dataset's quickest spans, it is at work a thirtieth of the time; and it rests while the dataset's watermark is older than
+// MaxLag or not there yet, but for one span a minute while it is not older than 10 s. A dataset that is frozen, stopped, being
+// loaded, too far behind or otherwise not to be compared is passed over, named, and tried again after Retry, while the others
+// go on (law L11).
 //
 // Two that verify at the same time, since one did not notice that its lease is over, do no harm: findings and repairs are the
 // same whoever writes them, and a place is only stored by who has the lease.

@@ -90,9 +90,8 @@ func (g *reign) ready(ctx context.Context, v *verifier) error {
 			g.owed[v.d.Name] = true
 			return l.stays(v.d, g.cfg.MaxLag)
 		}
-		held := fmt.Sprintf("%s: %s", v.d.Name, l)
 		if g.p.Held == "" {
-			g.p.Held = held
+			g.p.Held = fmt.Sprintf("%s: %s", v.d.Name, l)
 			if err := g.save(ctx); err != nil {
 				return err
 			}

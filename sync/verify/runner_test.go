@@ -349,7 +349,7 @@ func TestRunner_waits_for_the_first_watermarks(t *testing.T) {
 	p.fill(p.live, "entry_202611", 100)
 	ahead := p.ahead()
 	p.cfg.Retry, p.cfg.Lease = time.Millisecond, time.Hour
-	p.x.none.Store(true)
+	p.x.lacks.Store(true)
 	r, stop := p.started()
 	eventually(t, "it waits", func() error {
 		if at := p.progress(); at.Held != "entry: 3 of 4 partitions have a watermark" || len(at.Skipped) != 0 || at.Rows != 0 {
@@ -365,7 +365,7 @@ func TestRunner_waits_for_the_first_watermarks(t *testing.T) {
 		return nil
 	})
 	p.x.late.Store(-(2 * time.Minute).Microseconds())
-	p.x.none.Store(false)
+	p.x.lacks.Store(false)
 	eventually(t, "it gets on", func() error {
 		if at := p.progress(); at.Rows != 100 {
 			return fmt.Errorf("progress %+v", at)

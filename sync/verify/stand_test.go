@@ -41,7 +41,7 @@ type fresh struct {
 	beat    atomic.Uint64
 	reached atomic.Uint64 // version
 	late    atomic.Int64  // microseconds that the watermarks are old
-	none    atomic.Bool   // the last partition has no watermark yet
+	lacks   atomic.Bool   // the last partition has no watermark yet
 	frozen  string        // why; of only where it is not ""
 	only    string
 }
@@ -55,7 +55,7 @@ func (x *fresh) Watermarks(_ context.Context, dataset string) ([]index.Watermark
 			out[i].Frozen, out[i].Heartbeat = x.frozen, 0
 		}
 	}
-	if x.none.Load() {
+	if x.lacks.Load() {
 		return out[:3], nil
 	}
 	return out, nil
